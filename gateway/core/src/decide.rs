@@ -1,0 +1,72 @@
+//! The decision, in five steps; between them the gateway does what they ask for.
+//!
+//! ```text
+//! head   ─▶ admit(head)              ─▶ Admission | Denial    route, target, size, credentials
+//! body   ─▶ judge(admitted, body)    ─▶ Plan | Denial         strict JSON, token, call, arguments
+//! state  ─▶ the plan's checks        ─▶ Answers               limits, first use: at most one round trip
+//!        ─▶ conclude(plan, answers)  ─▶ Permit | Denial
+//! agent  ─▶ release(permit, answer)  ─▶ Reply | Denial        rewritten, or refused
+//! ```
+//!
+//! Each step takes what only the step before can make: a [`Permit`] can be had from nothing but [`conclude`], and the
+//! agent is reached only with a [`Permit`].
+
+mod admit;
+mod conclude;
+mod judge;
+mod release;
+mod rewrite;
+
+use std::sync::Arc;
+
+pub use admit::{Admission, Admitted, Head, Pending, admit};
+pub use conclude::{Answers, Forward, Permit, Refusal, conclude};
+pub use judge::{CellKey, Check, Family, Moment, Plan, Subject, judge};
+pub use release::{AgentAnswer, release};
+
+use crate::{
+    policy::{Agent, Sentences},
+    verdict::{self, Reason, Reply, Route},
+};
+
+/// A refusal: why, and what to answer.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    /// What was asked for.
+    pub route: Route,
+    /// Of whom, if that is known.
+    pub agent: Option<Arc<Agent>>,
+    /// In how many seconds to ask again, where that is known.
+    pub retry_after: Option<u64>,
+}
+
+// === impl Denial ===
+
+impl Denial {
+    /// A refusal before an agent was found.
+    pub fn stranger(reason: Reason) -> Self {
+        Self { reason, route: Route::Unknown, agent: None, retry_after: None }
+    }
+
+    /// A refusal of what was asked of an agent.
+    pub fn of(reason: Reason, route: Route, agent: &Arc<Agent>) -> Self {
+        Self { reason, route, agent: Some(Arc::clone(agent)), retry_after: None }
+    }
+
+    /// What is answered.
+    pub fn reply(&self) -> Reply {
+        let unnamed = Sentences::default();
+        let say = self.agent.as_ref().map_or(&unnamed, |agent| &agent.say);
+        let mut reply = verdict::reply(self.route, self.reason, say);
+        if self.reason == Reason::MethodNotAllowed {
+            reply.allow = Some(crate::route::methods(self.route).1);
+        }
+        if reply.retry_after.is_some() {
+            reply.retry_after = self.retry_after.or(reply.retry_after);
+        }
+        reply
+    }
+}

@@ -1,0 +1,419 @@
+//! Step two: what the body adds. A plan comes out: what the state store has to be asked, and what is forwarded then.
+
+use std::sync::Arc;
+
+use super::{Admitted, Denial, admit::reason_of, rewrite::Lineage};
+use crate::{
+    call::{self, Caller},
+    id::{AgentName, CallDigest, CallerDigest, DocumentId, FunctionName},
+    json::{self, Edits, JsonError, Node, Value},
+    keys::Key,
+    policy::{Agent, Limit, Per, Policies, Unbound, UnidentifiedCallers},
+    record::Facts,
+    route::Method,
+    sanitize,
+    time::Timestamp,
+    token::{self, Binding, Kind, VerifiedToken},
+    verdict::{Reason, Route},
+};
+
+/// What is made anew for each request.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// When it came.
+    pub now: Timestamp,
+    /// A random id for the document that may come of it.
+    pub document: DocumentId,
+}
+
+/// A request that is in order, as far as can be told without asking the state store.
+#[derive(Debug)]
+#[must_use]
+pub struct Plan {
+    pub(super) agent: Arc<Agent>,
+    pub(super) route: Route,
+    pub(super) method: Method,
+    pub(super) target: String,
+    /// The body, if it isn't to be forwarded as it came.
+    pub(super) edited: Option<String>,
+    pub(super) lineage: Option<Lineage>,
+    checks: Vec<Check>,
+}
+
+/// A question to the state store. All of a plan's are answered at once, and a request that one of them refuses counts for
+/// none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// May one more request be counted in this cell?
+    Rate(CellKey),
+    /// Is this the call that owns the document, or is it the first to use it?
+    Bind {
+        /// The document.
+        document: DocumentId,
+        /// The call that uses it.
+        call: CallDigest,
+        /// The last second in which a first use is accepted, in Unix seconds.
+        until: u32,
+        /// When the document's tokens die, in Unix seconds: from then on the answer needn't be kept.
+        expiry: u32,
+    },
+}
+
+/// Which requests are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CellKey {
+    /// At which agent.
+    pub agent: AgentName,
+    /// Which of its requests.
+    pub family: Family,
+    /// By which limit: a changed limit counts anew, an unchanged one goes on counting over a reload.
+    pub limit: Limit,
+    /// Whose.
+    pub subject: Subject,
+}
+
+/// Requests of one sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Function calls.
+    Functions,
+    /// Calls that begin: SWML fetches without a token.
+    Fetches,
+}
+
+/// Whose requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// One caller's.
+    Caller(CallerDigest),
+    /// One call's.
+    Call(CallDigest),
+    /// Those of all callers who can't be told apart.
+    Unidentified,
+}
+
+/// Looks at a request's body.
+///
+/// # Errors
+/// A [`Denial`] for a body that can be read two ways, or a token that was not made for exactly this.
+pub fn judge(
+    admitted: Admitted,
+    policies: &Policies,
+    body: &[u8],
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<Plan, Denial> {
+    let route = admitted.route;
+    let judged = match route {
+        Route::Swml => judge_fetch(&admitted, policies, body, moment, facts),
+        Route::Swaig => judge_function(&admitted, policies, body, moment, facts),
+        Route::Summary | Route::Debug => judge_callback(&admitted, policies, body, moment, facts),
+        Route::Includes | Route::Callback | Route::Asset => judge_unbound_kind(&admitted, policies, moment, facts),
+        Route::Exposed | Route::Health => Ok(Judged::default()),
+        Route::Unknown => Err(Reason::NotFound),
+    };
+    let Judged { edited, lineage, checks } = judged.map_err(|reason| admitted.deny(reason))?;
+    let Admitted { agent, route, method, path, query, .. } = admitted;
+    let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+    Ok(Plan { agent, route, method, target, edited, lineage, checks })
+}
+
+#[derive(Default)]
+struct Judged {
+    edited: Option<String>,
+    lineage: Option<Lineage>,
+    checks: Vec<Check>,
+}
+
+fn judge_fetch(
+    admitted: &Admitted,
+    policies: &Policies,
+    body: &[u8],
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<Judged, Reason> {
+    let parsed = if body.is_empty() { None } else { Some(object(body, facts)?) };
+    let call = parsed.as_ref().map(call::facts_of_fetch);
+    let caller = call.as_ref().map_or(&Caller::Unidentified, |call| &call.caller);
+    let call_id = call.as_ref().and_then(|call| call.call_id);
+    facts.call_id = call_id.map(str::to_owned);
+    facts.caller = caller.number().map(str::to_owned);
+    facts.called = call.as_ref().and_then(|call| call.called).map(str::to_owned);
+
+    let agent = &admitted.agent;
+    let (token, mut checks) = match &admitted.token {
+        Some(_) => {
+            let ids = parsed.as_ref().map(|body| call::call_ids(body, Kind::Swml)).unwrap_or_default();
+            let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
+            (Some(token), bound.check.into_iter().collect())
+        }
+        None => (None, Vec::new()),
+    };
+    let key = policies.keys().newest();
+    let lineage = Lineage::of_fetch(key, call_id, caller, agent, moment, token.as_ref());
+    if token.is_none() {
+        let subject = caller_subject(agent, lineage.caller);
+        checks.extend(rate_checks(agent, Family::Fetches, subject, None));
+    }
+    facts.document = Some(moment.document);
+    facts.caller_digest = lineage.caller;
+    Ok(Judged { edited: None, lineage: Some(lineage), checks })
+}
+
+fn judge_function(
+    admitted: &Admitted,
+    policies: &Policies,
+    body: &[u8],
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<Judged, Reason> {
+    let agent = &admitted.agent;
+    let parsed = object(body, facts)?;
+    let named = parsed.str_at("function").and_then(|name| name.parse::<FunctionName>().ok());
+    let function = named.ok_or(Reason::FunctionMissing)?;
+    facts.function = Some(function.to_string());
+    let ids = call::call_ids(&parsed, Kind::Tool);
+    facts.call_id = ids.first().map(|id| (*id).to_owned());
+    let text = std::str::from_utf8(body).map_err(|_| Reason::BodyNotJson)?;
+    let arguments = arguments_of(&parsed)?;
+    facts.arguments = arguments.map(|arguments| arguments.redacted(text, agent));
+
+    let (token, bound) = verified(admitted, policies, function.as_str(), &ids, moment, facts)?;
+    facts.schema = Some(token.claims().schema).filter(|digest| *digest != [0; 8]);
+    let caller = caller_digest(&parsed, &token, bound.key, facts);
+    let mut checks = Vec::from_iter(bound.check);
+    if token.claims().kind != Kind::Hook {
+        let subject = caller_subject(agent, caller);
+        checks.extend(rate_checks(agent, Family::Functions, subject, Some(bound.call)));
+    }
+    let lineage = Lineage::of_token(&token, bound.call, agent, moment);
+    let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);
+    Ok(Judged { edited, lineage: Some(lineage), checks })
+}
+
+fn judge_callback(
+    admitted: &Admitted,
+    policies: &Policies,
+    body: &[u8],
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<Judged, Reason> {
+    let parsed = object(body, facts)?;
+    let kind = if admitted.route == Route::Summary { Kind::Summary } else { Kind::Debug };
+    let ids = call::call_ids(&parsed, kind);
+    facts.call_id = ids.first().map(|id| (*id).to_owned());
+    let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
+    let lineage = Lineage::of_token(&token, bound.call, &admitted.agent, moment);
+    Ok(Judged { edited: None, lineage: Some(lineage), checks: Vec::from_iter(bound.check) })
+}
+
+/// Kinds whose requests carry ids of other legs, or none: their token binds agent, path, query and time.
+fn judge_unbound_kind(
+    admitted: &Admitted,
+    policies: &Policies,
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<Judged, Reason> {
+    let token = verified_token(admitted, policies, "", moment, facts)?;
+    let lineage = Lineage::of_unbound(&token, &admitted.agent, moment);
+    Ok(Judged { edited: None, lineage: Some(lineage), checks: Vec::new() })
+}
+
+// === the token and the call ===
+
+/// The call that a request belongs to.
+struct Bound<'k> {
+    call: CallDigest,
+    key: &'k Key,
+    check: Option<Check>,
+}
+
+fn verified_token(
+    admitted: &Admitted,
+    policies: &Policies,
+    function: &str,
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<VerifiedToken, Reason> {
+    let unverified = admitted.token.as_ref().ok_or(Reason::TokenMissing)?;
+    let Admitted { agent, path, query, .. } = admitted;
+    let binding = Binding { agent: &agent.name, function, path, query: query.as_deref() };
+    let token = unverified.verify(policies.keys(), &binding, moment.now).map_err(reason_of)?;
+    facts.document = Some(token.claims().document);
+    if admitted.call_credentials.is_some_and(|credentials| credentials.are_expired()) {
+        return Err(Reason::TokenExpired);
+    }
+    Ok(token)
+}
+
+fn verified<'k>(
+    admitted: &Admitted,
+    policies: &'k Policies,
+    function: &str,
+    ids: &[&str],
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<(VerifiedToken, Bound<'k>), Reason> {
+    let token = verified_token(admitted, policies, function, moment, facts)?;
+    let key = token.key(policies.keys()).ok_or(Reason::TokenKeyUnknown)?;
+    let claims = token.claims();
+    let bound = match claims.call {
+        Some(call) => {
+            let named = ids.iter().any(|id| key.call(id) == call);
+            named.then_some(Bound { call, key, check: None }).ok_or(Reason::TokenForeignCall)?
+        }
+        None => {
+            let call = key.call(ids.first().ok_or(Reason::TokenForeignCall)?);
+            let Unbound::Bind(window) = admitted.agent.tokens.unbound else { return Err(Reason::TokenUnbound) };
+            let (document, until, expiry) = (claims.document, claims.bind_until(window), claims.expiry);
+            Bound { call, key, check: Some(Check::Bind { document, call, until, expiry }) }
+        }
+    };
+    Ok((token, bound))
+}
+
+/// The caller that counts: the one that was fixed when the document was fetched. A body that names another is noted.
+fn caller_digest(body: &Node<'_>, token: &VerifiedToken, key: &Key, facts: &mut Facts) -> Option<CallerDigest> {
+    let named = call::caller_of_function_call(body);
+    let digest = named.number().map(|number| key.caller(number));
+    let claims = token.claims();
+    // Without a call at the fetch there was no caller either, so the first word on it is the body's.
+    let counts = if claims.call.is_none() { claims.caller.or(digest) } else { claims.caller };
+    if digest.is_some() && digest == counts {
+        facts.caller = named.number().map(str::to_owned);
+    }
+    facts.caller_disagrees = digest.is_some() && digest != counts;
+    facts.caller_digest = counts;
+    counts
+}
+
+// === limits ===
+
+fn caller_subject(agent: &Agent, caller: Option<CallerDigest>) -> Option<Subject> {
+    match (caller, agent.unidentified_callers) {
+        (Some(caller), _) => Some(Subject::Caller(caller)),
+        (None, UnidentifiedCallers::Shared) => Some(Subject::Unidentified),
+        (None, UnidentifiedCallers::PerCall) => None,
+    }
+}
+
+fn rate_checks(
+    agent: &Agent,
+    family: Family,
+    caller: Option<Subject>,
+    call: Option<CallDigest>,
+) -> impl Iterator<Item = Check> {
+    agent.limits.iter().filter_map(move |limit| {
+        let subject = match limit.per {
+            Per::Caller => caller?,
+            Per::Call => Subject::Call(call?),
+        };
+        Some(Check::Rate(CellKey { agent: agent.name.clone(), family, limit: limit.clone(), subject }))
+    })
+}
+
+// === the body ===
+
+fn object<'b>(body: &'b [u8], facts: &mut Facts) -> Result<Node<'b>, Reason> {
+    let parsed = json::parse(body).map_err(|error| {
+        facts.detail = Some(error.to_string());
+        match error {
+            JsonError::NotUtf8 | JsonError::Malformed { .. } => Reason::BodyNotJson,
+            JsonError::DuplicateKey { .. } => Reason::BodyDuplicateKey,
+            JsonError::TooDeep => Reason::BodyTooDeep,
+        }
+    })?;
+    if parsed.is_object() {
+        Ok(parsed)
+    } else {
+        facts.detail = Some("not an object".to_owned());
+        Err(Reason::BodyNotJson)
+    }
+}
+
+/// A function's arguments, wherever the SDKs look for them (PROTOCOL.md, 4.6).
+enum Arguments<'b, 'n> {
+    Parsed(&'n Node<'b>),
+    Raw(&'n str),
+}
+
+/// Finds the arguments.
+///
+/// # Errors
+/// [`Reason::ArgumentsDisagree`] if one SDK would read others than another: `raw` that is JSON and means something else
+/// than `parsed[0]`, `raw` that can be read two ways, or the flat `arguments` beside `argument`.
+fn arguments_of<'b, 'n>(body: &'n Node<'b>) -> Result<Option<Arguments<'b, 'n>>, Reason> {
+    let flat = body.get("arguments");
+    let Some(argument) = body.get("argument") else {
+        return Ok(flat.map(Arguments::Parsed));
+    };
+    if flat.is_some() {
+        return Err(Reason::ArgumentsDisagree);
+    }
+    if let Value::String(raw) = &argument.value {
+        return Ok(Some(Arguments::Raw(raw)));
+    }
+    let parsed = argument.get("parsed").and_then(|parsed| parsed.items().first());
+    let raw = argument.str_at("raw");
+    match (parsed, raw) {
+        (Some(parsed), Some(raw)) => match json::parse(raw.as_bytes()) {
+            Ok(from_raw) if !from_raw.means(parsed) => Err(Reason::ArgumentsDisagree),
+            Err(JsonError::DuplicateKey { .. } | JsonError::TooDeep) => Err(Reason::ArgumentsDisagree),
+            // The platform mends what a model wrote badly: then only `parsed` is JSON.
+            Ok(_) | Err(JsonError::NotUtf8 | JsonError::Malformed { .. }) => Ok(Some(Arguments::Parsed(parsed))),
+        },
+        (Some(parsed), None) => Ok(Some(Arguments::Parsed(parsed))),
+        (None, Some(raw)) => Ok(Some(Arguments::Raw(raw))),
+        (None, None) => Ok(None),
+    }
+}
+
+impl Arguments<'_, '_> {
+    fn redacted(&self, text: &str, agent: &Agent) -> String {
+        match self {
+            Arguments::Parsed(node) => sanitize::redact(node, text, &agent.sensitive),
+            Arguments::Raw(raw) => match json::parse(raw.as_bytes()) {
+                Ok(node) => sanitize::redact(&node, raw, &agent.sensitive),
+                // What can't be taken apart can't be redacted either.
+                Err(_) => json::quote(sanitize::REDACTED),
+            },
+        }
+    }
+}
+
+/// Some SDKs read a `meta_data_token` as their own security token (PROTOCOL.md, 2.7), so ours goes before they see it.
+fn without_own_metadata_token(admitted: &Admitted, body: &Node<'_>, text: &str, key: &Key) -> Option<String> {
+    let sent = body.str_at("meta_data_token")?;
+    let Admitted { agent, path, query, .. } = admitted;
+    let binding = Binding { agent: &agent.name, function: "", path, query: query.as_deref() };
+    if sent != token::metadata_token(key, &binding) {
+        return None;
+    }
+    let mut edits = Edits::default();
+    edits.remove_members(body, |name| name == "meta_data_token");
+    edits.apply(text).ok()
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// What the state store has to be asked. It may be nothing.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// The agent that is asked.
+    pub fn agent(&self) -> &Arc<Agent> {
+        &self.agent
+    }
+
+    /// What is asked of it.
+    pub fn route(&self) -> Route {
+        self.route
+    }
+
+    /// A refusal of this request.
+    pub fn deny(&self, reason: Reason) -> Denial {
+        Denial::of(reason, self.route, &self.agent)
+    }
+}

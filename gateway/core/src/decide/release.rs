@@ -1,0 +1,142 @@
+//! Step four: the agent has answered. What leaves holds none of its URLs and none of its credentials.
+
+use super::{Denial, Permit, rewrite::Minter};
+use crate::{
+    json,
+    policy::Policies,
+    record::Facts,
+    verdict::{Reason, Reply, Route},
+};
+
+/// What an agent answered.
+#[derive(Debug, Clone, Copy)]
+pub struct AgentAnswer<'a> {
+    /// The status.
+    pub status: u16,
+    /// The `Content-Type`, if it is text.
+    pub content_type: Option<&'a str>,
+    /// The `Content-Encoding`.
+    pub content_encoding: Option<&'a str>,
+    /// The whole body.
+    pub body: &'a [u8],
+}
+
+/// Makes an agent's answer fit to leave.
+///
+/// # Errors
+/// A [`Denial`] if the gateway can't vouch for it.
+pub fn release(
+    permit: &Permit,
+    policies: &Policies,
+    answer: &AgentAnswer<'_>,
+    facts: &mut Facts,
+) -> Result<Reply, Denial> {
+    released(permit, policies, answer, facts).map_err(|reason| permit.deny(reason))
+}
+
+fn released(
+    permit: &Permit,
+    policies: &Policies,
+    answer: &AgentAnswer<'_>,
+    facts: &mut Facts,
+) -> Result<Reply, Reason> {
+    if permit.route == Route::Health {
+        let word = if (200..300).contains(&answer.status) { (200, "ok") } else { (503, "unavailable") };
+        return Ok(Reply::json(word.0, format!(r#"{{"status":"{}"}}"#, word.1)));
+    }
+    if answer.status == 401 {
+        return Err(Reason::AgentUnauthorized);
+    }
+    if answer.content_encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        facts.detail = answer.content_encoding.map(str::to_owned);
+        return Err(Reason::AgentEncoded);
+    }
+    match permit.route {
+        Route::Swml => {
+            require(answer.status == 200, answer, facts)?;
+            document(permit, policies, answer.body, facts)
+        }
+        Route::Swaig | Route::Includes => {
+            require((200..300).contains(&answer.status), answer, facts)?;
+            document(permit, policies, answer.body, facts)
+        }
+        Route::Summary | Route::Debug | Route::Callback => {
+            require((200..500).contains(&answer.status), answer, facts)?;
+            callback_reply(permit, policies, answer, facts)
+        }
+        Route::Asset => {
+            require(matches!(answer.status, 200 | 304 | 404 | 410), answer, facts)?;
+            verbatim(policies, answer)
+        }
+        Route::Exposed => verbatim(policies, answer),
+        Route::Health | Route::Unknown => Err(Reason::Internal),
+    }
+}
+
+fn require(holds: bool, answer: &AgentAnswer<'_>, facts: &mut Facts) -> Result<(), Reason> {
+    if holds {
+        return Ok(());
+    }
+    facts.detail = Some(format!("status {}", answer.status));
+    Err(Reason::AgentStatus)
+}
+
+/// A document, an answer or definitions: JSON, rewritten. An empty answer stands for `{}`, but an empty document for none.
+fn document(permit: &Permit, policies: &Policies, body: &[u8], facts: &mut Facts) -> Result<Reply, Reason> {
+    let body = if body.is_empty() && permit.route != Route::Swml { b"{}" } else { body };
+    let root = json::parse(body).map_err(|error| {
+        facts.detail = Some(error.to_string());
+        Reason::AgentNotJson
+    })?;
+    let is_list = permit.route == Route::Includes && !root.items().is_empty();
+    if !root.is_object() && !is_list {
+        facts.detail = Some("not an object".to_owned());
+        return Err(Reason::AgentNotJson);
+    }
+    rewritten(permit, policies, body, &root, facts).map(|body| Reply::json(200, body))
+}
+
+fn rewritten(
+    permit: &Permit,
+    policies: &Policies,
+    body: &[u8],
+    root: &json::Node<'_>,
+    facts: &mut Facts,
+) -> Result<Vec<u8>, Reason> {
+    let lineage = permit.lineage.ok_or(Reason::Internal)?;
+    let mut minter = Minter::new(policies, &permit.agent, lineage).ok_or(Reason::TokenKeyUnknown)?;
+    let text = std::str::from_utf8(body).map_err(|_| Reason::AgentNotJson)?;
+    let rewritten = minter.rewrite(text, root)?;
+    facts.unmediated = minter.into_unmediated();
+    let out = rewritten.unwrap_or_else(|| text.to_owned());
+    if policies.leak(&out) { Err(Reason::CredentialInDocument) } else { Ok(out.into_bytes()) }
+}
+
+/// The answer to a callback is advisory. An error's words may tell how the agent is built, so they stay inside.
+fn callback_reply(
+    permit: &Permit,
+    policies: &Policies,
+    answer: &AgentAnswer<'_>,
+    facts: &mut Facts,
+) -> Result<Reply, Reason> {
+    if answer.status >= 300 {
+        return Ok(Reply::json(answer.status, r#"{"error":"refused by the agent"}"#));
+    }
+    match json::parse(answer.body) {
+        Ok(root) => {
+            let body = rewritten(permit, policies, answer.body, &root, facts)?;
+            Ok(Reply::json(answer.status, body))
+        }
+        Err(_) => Ok(Reply::json(answer.status, "{}")),
+    }
+}
+
+fn verbatim(policies: &Policies, answer: &AgentAnswer<'_>) -> Result<Reply, Reason> {
+    if std::str::from_utf8(answer.body).is_ok_and(|text| policies.leak(text)) {
+        return Err(Reason::CredentialInDocument);
+    }
+    let mut reply = Reply::json(answer.status, answer.body);
+    reply.content_type = answer.content_type.unwrap_or("application/octet-stream").to_owned();
+    reply.challenge = false;
+    Ok(reply)
+}

@@ -1,0 +1,327 @@
+//! Every URL of a protected agent becomes one of the gateway's, with a token of its own; the rest stays as it is, byte
+//! for byte.
+
+use std::collections::HashMap;
+
+use super::Moment;
+use crate::{
+    call::Caller,
+    id::{AgentName, CallDigest, CallerDigest, DocumentId},
+    json::{self, Edits, Node, quote},
+    keys::{Key, KeyTag},
+    origin::{self, HttpUrl, UrlError},
+    policy::{Agent, Owned, Policies, UrlCredentials},
+    record::{Bypass, Unmediated},
+    route,
+    swml::{self, FunctionPlace, Place, Survey, UrlPlace, WEB_HOOK_CREDENTIALS},
+    token::{self, Binding, CALL_USER, Claims, Kind, PARAMETER, VerifiedToken},
+    verdict::Reason,
+};
+
+/// How deep documents may lie in strings of documents.
+const MAX_EMBEDDING: usize = 4;
+
+/// Endpoints that no document may give access to: they answer without the checks that tools have (PROTOCOL.md, 1.1).
+const FORBIDDEN: [&str; 3] = ["mcp", "debug", "check_for_input"];
+
+/// What the tokens of a document inherit: the call, the caller, and how long they live.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lineage {
+    key: KeyTag,
+    document: DocumentId,
+    call: Option<CallDigest>,
+    pub(crate) caller: Option<CallerDigest>,
+    issued: u32,
+    /// When tools, assets and more SWML end.
+    expiry: u32,
+    /// When hooks and callbacks end, which come after the call.
+    callback_expiry: u32,
+}
+
+/// Mints the URLs of one document.
+pub(crate) struct Minter<'p> {
+    policies: &'p Policies,
+    writer: &'p Agent,
+    key: &'p Key,
+    lineage: Lineage,
+    passwords: HashMap<(AgentName, Kind), String>,
+    unmediated: Vec<Unmediated>,
+}
+
+// === impl Lineage ===
+
+impl Lineage {
+    /// Of a document that is fetched: by a call that begins, or by one that has a token already and inherits its time.
+    pub(crate) fn of_fetch(
+        key: &Key,
+        call_id: Option<&str>,
+        caller: &Caller,
+        agent: &Agent,
+        moment: &Moment,
+        token: Option<&VerifiedToken>,
+    ) -> Self {
+        let rules = &agent.tokens;
+        let fresh = moment.now.unix_seconds_after(rules.lifetime);
+        let expiry = token.map_or(fresh, |token| token.claims().expiry);
+        Self {
+            key: key.tag(),
+            document: moment.document,
+            call: call_id.map(|id| key.call(id)),
+            caller: caller.number().map(|number| key.caller(number)),
+            issued: moment.now.unix_seconds(),
+            expiry,
+            callback_expiry: expiry.saturating_add(seconds(rules.grace)),
+        }
+    }
+
+    /// Of an answer within a call: its URLs are of the same document and die with it.
+    pub(crate) fn of_token(token: &VerifiedToken, call: CallDigest, agent: &Agent, moment: &Moment) -> Self {
+        Self { call: Some(call), ..Self::of_unbound(token, agent, moment) }
+    }
+
+    /// Of an answer to a request whose call is known by its token alone.
+    pub(crate) fn of_unbound(token: &VerifiedToken, agent: &Agent, moment: &Moment) -> Self {
+        let claims = token.claims();
+        let grace = seconds(agent.tokens.grace);
+        let is_late = matches!(claims.kind, Kind::Hook | Kind::Summary | Kind::Debug | Kind::Callback);
+        let expiry = if is_late { claims.expiry.saturating_sub(grace) } else { claims.expiry };
+        Self {
+            key: token.key_tag(),
+            document: claims.document,
+            call: claims.call,
+            caller: claims.caller,
+            issued: moment.now.unix_seconds(),
+            expiry,
+            callback_expiry: expiry.saturating_add(grace),
+        }
+    }
+
+    fn claims(&self, kind: Kind, schema: [u8; 8]) -> Claims {
+        let expiry = match kind {
+            Kind::Tool | Kind::Includes | Kind::Swml | Kind::Asset => self.expiry,
+            Kind::Hook | Kind::Summary | Kind::Debug | Kind::Callback => self.callback_expiry,
+        };
+        let Self { document, call, caller, issued, .. } = *self;
+        Claims { kind, document, call, caller, issued, expiry, schema }
+    }
+}
+
+fn seconds(span: std::time::Duration) -> u32 {
+    u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+}
+
+// === impl Minter ===
+
+impl<'p> Minter<'p> {
+    /// For a document that `writer` wrote. `None` if the lineage's key is no longer listed.
+    pub(crate) fn new(policies: &'p Policies, writer: &'p Agent, lineage: Lineage) -> Option<Self> {
+        let key = policies.keys().find(lineage.key)?;
+        Some(Self { policies, writer, key, lineage, passwords: HashMap::new(), unmediated: Vec::new() })
+    }
+
+    /// The text with every owned URL minted; `None` if there is nothing to change.
+    ///
+    /// # Errors
+    /// The [`Reason`] why it must not leave.
+    pub(crate) fn rewrite(&mut self, text: &str, root: &Node<'_>) -> Result<Option<String>, Reason> {
+        self.rewrite_within(text, root, 0)
+    }
+
+    /// What was found that does not pass through the gateway.
+    pub(crate) fn into_unmediated(self) -> Vec<Unmediated> {
+        self.unmediated
+    }
+
+    fn rewrite_within(&mut self, text: &str, root: &Node<'_>, depth: usize) -> Result<Option<String>, Reason> {
+        let Survey { urls, embedded, prose, data_maps, templated } = swml::survey(root);
+        let mut edits = Edits::default();
+        for place in &urls {
+            self.place(place, &mut edits)?;
+        }
+        for node in embedded {
+            self.embedded(node, depth, &mut edits)?;
+        }
+        for node in prose {
+            if let Some(clean) = node.as_str().and_then(|text| self.clean_prose(text)) {
+                edits.replace(node.span.clone(), quote(&clean));
+            }
+        }
+        data_maps.into_iter().for_each(|function| self.note(function, Bypass::DataMap));
+        templated.into_iter().for_each(|what| self.note(what, Bypass::Templated));
+        if edits.is_empty() {
+            return Ok(None);
+        }
+        edits.apply(text).map(Some).map_err(|_| Reason::Internal)
+    }
+
+    fn place(&mut self, place: &UrlPlace<'_>, edits: &mut Edits) -> Result<(), Reason> {
+        let what = if place.function.is_empty() { place.key } else { place.function };
+        let (url, owned) = match self.owned(place)? {
+            Found::Owned(url, owned) => (url, owned),
+            Found::Foreign(bypass) => {
+                // Files and the rest of the world's URLs are no way around the gateway.
+                if place.kind != Kind::Asset && !matches!(place.place, Place::Default(_)) {
+                    self.note(what, bypass);
+                }
+                return Ok(());
+            }
+        };
+        if let Place::Default(defaults) = place.place {
+            edits.remove_members(defaults, |key| key == "web_hook_url" || WEB_HOOK_CREDENTIALS.contains(&key));
+            return Ok(());
+        }
+        if is_forbidden(&owned.upstream_path) {
+            return Err(Reason::UrlForbidden);
+        }
+        let minted = if swml::is_template(owned.upstream_path.as_str()) || url.query().is_some_and(swml::is_template) {
+            self.note(what, Bypass::Templated);
+            self.bare(&url, &owned)
+        } else {
+            self.mint(&url, &owned, place)
+        };
+        put(place, &minted, self.metadata_token(&url, &owned), edits);
+        Ok(())
+    }
+
+    fn owned<'u>(&self, place: &UrlPlace<'u>) -> Result<Found<'u>, Reason> {
+        match &place.url {
+            Ok(url) => match self.policies.owner(url.authority(), url.path(), self.writer) {
+                Some(owned) => Ok(Found::Owned(url.clone(), owned)),
+                None => Ok(Found::Foreign(Bypass::External)),
+            },
+            Err(UrlError::Invalid(text)) if swml::is_template(text) => Ok(Found::Foreign(Bypass::Templated)),
+            Err(UrlError::Invalid(_)) => Ok(Found::Foreign(Bypass::External)),
+            Err(UrlError::Ambiguous(text)) => {
+                let authority = origin::lenient_authority(text);
+                match authority.and_then(|authority| self.policies.owner(&authority, "/", self.writer)) {
+                    Some(_) => Err(Reason::UrlAmbiguous),
+                    None => Ok(Found::Foreign(Bypass::External)),
+                }
+            }
+        }
+    }
+
+    /// A SWML document in a string is a document like any other.
+    fn embedded(&mut self, node: &Node<'_>, depth: usize, edits: &mut Edits) -> Result<(), Reason> {
+        let inner = node.as_str().unwrap_or_default();
+        if depth == MAX_EMBEDDING {
+            return Err(Reason::AgentNotJson);
+        }
+        match json::parse(inner.as_bytes()) {
+            Ok(root) => {
+                if let Some(rewritten) = self.rewrite_within(inner, &root, depth + 1)? {
+                    edits.replace(node.span.clone(), quote(&rewritten));
+                }
+                Ok(())
+            }
+            Err(_) => Err(Reason::AgentNotJson),
+        }
+    }
+
+    /// Text that mentions a URL of a protected agent, with the gateway's address in its place and no credentials.
+    fn clean_prose(&self, text: &str) -> Option<String> {
+        let mut edits = Edits::default();
+        for (at, _) in text.match_indices("://") {
+            let before = text.get(..at).unwrap_or_default();
+            let scheme = before.len() - before.bytes().rev().take_while(u8::is_ascii_alphabetic).count();
+            let rest = text.get(scheme..).unwrap_or_default();
+            let end = rest.find(|c: char| c <= ' ' || "\"'<>()[]{}\\`".contains(c)).unwrap_or(rest.len());
+            let url = rest.get(..end).unwrap_or_default();
+            let Some(Ok(parsed)) = origin::parse(url) else { continue };
+            if let Some(owned) = self.policies.owner(parsed.authority(), parsed.path(), self.writer) {
+                edits.replace(scheme..scheme + end, self.bare(&parsed, &owned));
+            }
+        }
+        if edits.is_empty() { None } else { edits.apply(text).ok() }
+    }
+
+    fn mint(&mut self, url: &HttpUrl<'_>, owned: &Owned, place: &UrlPlace<'_>) -> String {
+        let mut earlier = Vec::new();
+        let query = url.query().and_then(|query| match route::take_tokens(query, &mut earlier) {
+            None if earlier.is_empty() => Some(String::new()),
+            rest => rest,
+        });
+        let claims = self.lineage.claims(place.kind, place.schema);
+        let binding = Binding {
+            agent: &owned.agent.name,
+            function: place.function,
+            path: &owned.upstream_path,
+            query: query.as_deref(),
+        };
+        let token = token::mint(self.key, &claims, &binding);
+        let userinfo = self.userinfo(owned, &claims);
+        let origin = self.policies.public().with_userinfo(&userinfo);
+        let separator = if query.as_deref().is_some_and(|query| !query.is_empty()) { "&" } else { "" };
+        let query = query.unwrap_or_default();
+        format!("{origin}{}?{query}{separator}{PARAMETER}={token}{}", owned.public_path, url.fragment())
+    }
+
+    /// The URL at the gateway, without credentials and without a token.
+    fn bare(&self, url: &HttpUrl<'_>, owned: &Owned) -> String {
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{}{}{query}{}", self.policies.public().origin(), owned.public_path, url.fragment())
+    }
+
+    fn userinfo(&mut self, owned: &Owned, claims: &Claims) -> String {
+        match &owned.agent.platform.url_credentials {
+            UrlCredentials::PerCall => {
+                let key = self.key;
+                let password = self
+                    .passwords
+                    .entry((owned.agent.name.clone(), claims.kind))
+                    .or_insert_with(|| token::mint_password(key, claims, &owned.agent.name));
+                format!("{CALL_USER}:{password}")
+            }
+            UrlCredentials::Static(userinfo) => userinfo.expose_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn metadata_token(&self, url: &HttpUrl<'_>, owned: &Owned) -> String {
+        let path = owned.upstream_path.as_str();
+        let binding = Binding { agent: &owned.agent.name, function: "", path, query: url.query() };
+        token::metadata_token(self.key, &binding)
+    }
+
+    fn note(&mut self, what: &str, how: Bypass) {
+        let what = what.to_owned();
+        let noted = Unmediated { what, how };
+        if !self.unmediated.contains(&noted) {
+            self.unmediated.push(noted);
+        }
+    }
+}
+
+enum Found<'u> {
+    Owned(HttpUrl<'u>, Owned),
+    Foreign(Bypass),
+}
+
+/// Writes a minted URL where it belongs, and takes away credentials that stand beside it: they are the agent's.
+fn put(place: &UrlPlace<'_>, minted: &str, metadata_token: String, edits: &mut Edits) {
+    match &place.place {
+        Place::Here(node) => edits.replace(node.span.clone(), quote(minted)),
+        Place::WithCredentials(node, object, keys) => {
+            edits.replace(node.span.clone(), quote(minted));
+            edits.remove_members(object, |key| keys.contains(&key));
+        }
+        Place::OfFunction(FunctionPlace { definition, own, has_metadata_token }) => {
+            match own {
+                Some(node) => edits.replace(node.span.clone(), quote(minted)),
+                None => edits.insert_member(definition, "web_hook_url", &quote(minted)),
+            }
+            if !has_metadata_token {
+                edits.insert_member(definition, "meta_data_token", &quote(&metadata_token));
+            }
+            edits.remove_members(definition, |key| WEB_HOOK_CREDENTIALS.contains(&key));
+        }
+        Place::Default(_) => {}
+    }
+}
+
+fn is_forbidden(path: &str) -> bool {
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    FORBIDDEN.iter().any(|name| last.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Names and identifiers, each a type of its own.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// The name of a protected agent, as its policy file gives it: 1 to 64 of `a-z A-Z 0-9 _ -`.
+///
+/// It is a metric label, so it comes only from the operator's files.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgentName(Arc<str>);
+
+/// The name of a SWAIG function: 1 to 128 bytes of visible ASCII without spaces.
+///
+/// The SDKs demand `^[a-zA-Z_][a-zA-Z0-9_]*$`; hand-written agents also use dots and dashes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FunctionName(Arc<str>);
+
+/// The random identity of one SWML document that left the gateway; its tokens and credentials carry it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DocumentId(pub [u8; 16]);
+
+/// The random identity of one HTTP request, sent as `X-Request-Id` both ways.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub [u8; 12]);
+
+/// A keyed digest of a call id. Equal ids have equal digests under one key; the id can't be computed from it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallDigest(pub [u8; 16]);
+
+/// A keyed digest of a caller's normalised number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallerDigest(pub [u8; 16]);
+
+/// A name that breaks the rule of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidName(&'static str);
+
+// === impl AgentName ===
+
+impl AgentName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AgentName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName("an agent's name is 1 to 64 of a-z A-Z 0-9 _ -"))
+        }
+    }
+}
+
+// === impl FunctionName ===
+
+impl FunctionName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the platform calls this function by itself, at the call's start or end, and not the model
+    /// (PROTOCOL.md, 4.2). Such calls are never stopped by a limit: they clean up.
+    pub fn is_hook(&self) -> bool {
+        matches!(self.as_str(), "startup_hook" | "hangup_hook" | "start_hook" | "stop_hook" | "summarize_conversation")
+    }
+}
+
+impl FromStr for FunctionName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName("a function's name is 1 to 128 visible ASCII characters"))
+        }
+    }
+}
+
+// === how they print ===
+
+impl fmt::Display for AgentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AgentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for CallDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Display for CallerDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for CallerDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_plain() {
+        for good in ["bank", "a", "Agent_2-b"] {
+            assert!(good.parse::<AgentName>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "é", &"x".repeat(65)] {
+            assert!(bad.parse::<AgentName>().is_err(), "{bad}");
+        }
+        for bad in ["", "a b", "a\n", "é", &"x".repeat(129)] {
+            assert!(bad.parse::<FunctionName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hooks_are_the_platforms_own_calls() {
+        for (name, hook) in [("startup_hook", true), ("hangup_hook", true), ("get_balance", false)] {
+            assert_eq!(name.parse::<FunctionName>().unwrap().is_hook(), hook, "{name}");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! What is allowed, compiled: every duration, size, host and name is resolved when a file is loaded.
+//!
+//! [`compile`] turns one agent's YAML file into an [`Agent`], or into all of its mistakes. [`Policies`] is the whole set:
+//! the agents, the keys and the public URL. A request holds one set from its start to its end.
+
+mod compile;
+mod ownership;
+
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+
+pub use compile::{InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy};
+pub use ownership::Owned;
+
+use crate::{
+    basic::Users,
+    id::AgentName,
+    json::quote,
+    keys::{KeyRing, MacKey},
+    origin::Authority,
+    sanitize::SensitiveNames,
+    secret::Secret,
+};
+use url::form_urlencoded;
+
+/// Everything a decision reads that is the same for all requests until the next reload.
+#[derive(Debug)]
+pub struct Policies {
+    public: PublicUrl,
+    agents: Vec<Arc<Agent>>,
+    keys: KeyRing,
+    owned: ownership::Owners,
+    leaks: Vec<String>,
+}
+
+/// Where the platform reaches the gateway: every rewritten URL starts here. It has no path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// Whether the scheme is https.
+    pub https: bool,
+    /// Host and, if it isn't the scheme's default, port.
+    pub authority: Authority,
+}
+
+/// One protected agent and the rules for it.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its name: in metrics, audit records and MACs.
+    pub name: AgentName,
+    /// The public path under which it lives: empty for `/`, else like `/bank`, without a slash at its end.
+    pub path: String,
+    /// The only host for which it answers, lower case and without port; `None`: any.
+    pub host: Option<String>,
+    /// Where it really is.
+    pub upstream: Upstream,
+    /// Who may talk to it.
+    pub platform: Platform,
+    /// How long tokens live.
+    pub tokens: TokenRules,
+    /// What callers without a number of their own are limited by.
+    pub unidentified_callers: UnidentifiedCallers,
+    /// The limits on function calls and, counted apart, on SWML fetches.
+    pub limits: Vec<Limit>,
+    /// What is said to a caller.
+    pub say: Sentences,
+    /// Arguments whose values are not written down.
+    pub sensitive: SensitiveNames,
+    /// What else of the agent is reachable.
+    pub expose: Expose,
+    /// The largest bodies, in bytes.
+    pub bodies: BodyLimits,
+}
+
+/// Where an agent really is, and how it is asked.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Whether it speaks TLS.
+    pub https: bool,
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What stands for [`Agent::path`] on the agent: equal to it unless `upstream.url` has a path.
+    pub path: String,
+    /// The credentials that the agent itself asks for.
+    pub credentials: Option<UpstreamCredentials>,
+    /// Other origins under which the agent writes its own URLs.
+    pub aliases: Vec<Authority>,
+    /// How long to wait for it.
+    pub timeouts: Timeouts,
+}
+
+/// What the agent asks for, and what must never be seen outside.
+#[derive(Debug)]
+pub struct UpstreamCredentials {
+    /// The `Authorization` header for the agent.
+    pub header: Secret,
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// How long the gateway waits for an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// For the answer, before the caller is told that it takes longer than expected. The platform gives up after
+    /// 120 s (PROTOCOL.md, 4.5), so this is less.
+    pub answer: Duration,
+    /// For the whole exchange, also after the caller was told.
+    pub exchange: Duration,
+}
+
+/// Who may talk to an agent through the gateway.
+#[derive(Debug)]
+pub struct Platform {
+    /// The users and their passwords.
+    pub users: Users,
+    /// Whether one of them is the user whose password was made at start.
+    pub uses_generated_password: bool,
+    /// What stands in the URLs of documents.
+    pub url_credentials: UrlCredentials,
+}
+
+/// The credentials in rewritten URLs.
+#[derive(Debug)]
+pub enum UrlCredentials {
+    /// Made for the document: good for its call and its kind of URL only.
+    PerCall,
+    /// `insecure_static_url_credentials`: the first user's own, `user:password`, percent-encoded.
+    Static(Secret),
+}
+
+/// How long tokens live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenRules {
+    /// For tools, and for SWML of the same call. A call may last 14,400 s.
+    pub lifetime: Duration,
+    /// How much longer hooks, summaries and callbacks are accepted, which come after the call's end.
+    pub grace: Duration,
+    /// What becomes of documents that were fetched without a call id.
+    pub unbound: Unbound,
+}
+
+/// What becomes of the tokens of a document that was fetched without a call id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbound {
+    /// The first call that uses one, within this time of its issue, owns the whole document.
+    Bind(Duration),
+    /// They are refused.
+    Deny,
+}
+
+/// What a caller without a number of its own (withheld, SIP, WebRTC) is limited by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnidentifiedCallers {
+    /// By the limits per call alone.
+    PerCall,
+    /// All of them together as if they were one caller.
+    Shared,
+}
+
+/// A limit: GCRA with a burst of `burst` and one more each `every / allow`.
+///
+/// In any window `w` it lets through at most `burst + w * allow / every`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// Whose requests are counted together.
+    pub per: Per,
+    /// How many in [`Limit::every`]; at least 1.
+    pub allow: u32,
+    /// In how long; at least 1 ms.
+    pub every: Duration,
+    /// How many at once; at least 1, `allow` unless the file says otherwise.
+    pub burst: u32,
+}
+
+/// Whose requests a limit counts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Per {
+    /// The remote party's, at this agent.
+    Caller,
+    /// One call's.
+    Call,
+}
+
+/// What is said to a caller in place of the agent's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentences {
+    /// A limit is reached.
+    pub limited: String,
+    /// The call has lasted longer than its tokens live.
+    pub expired: String,
+    /// The agent takes longer than [`Timeouts::answer`].
+    pub slow: String,
+    /// The agent doesn't answer, or not with what the gateway can vouch for.
+    pub unavailable: String,
+}
+
+/// What else of the agent is reachable than the protocol's own endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expose {
+    /// The agent's path of its health check; `{match.path}/health` answers whether it answers 2xx.
+    pub health: Option<String>,
+    /// Paths below [`Agent::path`], which Basic authentication protects.
+    pub paths: Vec<ExposedPath>,
+}
+
+/// A path below the agent's that is passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExposedPath {
+    /// This path.
+    Exact(String),
+    /// Everything that starts with this, which ends in a slash.
+    Below(String),
+}
+
+/// The largest bodies that are read, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Of a SWML fetch or a function call.
+    pub request: usize,
+    /// Of a summary or another callback, which can be megabytes.
+    pub callback: usize,
+    /// Of the agent's answer.
+    pub response: usize,
+}
+
+/// What is needed besides a file to compile it.
+#[derive(Debug)]
+pub struct Seed {
+    /// Made anew at each start: for digests of credentials that never leave the process.
+    pub process_key: MacKey,
+    /// The password of user `signalwire` where no user is configured; made at start.
+    pub generated_password: Secret,
+}
+
+/// The user name where none is configured, as in the SDKs.
+pub const DEFAULT_USER: &str = "signalwire";
+
+// === impl Policies ===
+
+impl Policies {
+    /// All agents together.
+    ///
+    /// # Errors
+    /// A sentence for each pair of agents that can't be told apart.
+    pub fn new(public: PublicUrl, agents: Vec<Agent>, keys: KeyRing) -> Result<Self, Vec<String>> {
+        let agents: Vec<Arc<Agent>> = agents.into_iter().map(Arc::new).collect();
+        let mut mistakes = Vec::new();
+        let (mut names, mut places) = (HashSet::new(), HashSet::new());
+        for agent in &agents {
+            let Agent { name, path, host, .. } = agent.as_ref();
+            if !names.insert(name) {
+                mistakes.push(format!("two policy files are for an agent `{name}`"));
+            }
+            if !places.insert((host, path)) {
+                mistakes.push(format!("agent `{name}`: another agent has the same `match`"));
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let owned = ownership::Owners::new(&public, &agents);
+        let leaks = agents.iter().filter_map(|agent| agent.upstream.credentials.as_ref()).flat_map(spellings).collect();
+        Ok(Self { public, agents, keys, owned, leaks })
+    }
+
+    /// Where the platform reaches the gateway.
+    pub fn public(&self) -> &PublicUrl {
+        &self.public
+    }
+
+    /// The agents.
+    pub fn agents(&self) -> &[Arc<Agent>] {
+        &self.agents
+    }
+
+    /// The agent of that name.
+    pub fn agent(&self, name: &AgentName) -> Option<&Arc<Agent>> {
+        self.agents.iter().find(|agent| agent.name == *name)
+    }
+
+    /// The keys in force.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Whose URL this is, if it is a protected agent's. `writer` is the agent that wrote it.
+    pub fn owner(&self, authority: &Authority, path: &str, writer: &Agent) -> Option<Owned> {
+        self.owned.find(&self.agents, authority, path, writer)
+    }
+
+    /// Whether a text holds an agent's credentials, in one of the spellings that documents use.
+    pub fn leak(&self, text: &str) -> bool {
+        self.leaks.iter().any(|spelling| text.contains(spelling.as_str()))
+    }
+}
+
+// === impl PublicUrl ===
+
+impl PublicUrl {
+    /// `https://host:port`, without a slash at its end.
+    pub fn origin(&self) -> String {
+        self.with_userinfo("")
+    }
+
+    /// The origin with `user:password@` in it; nothing for an empty one.
+    pub fn with_userinfo(&self, userinfo: &str) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        let at = if userinfo.is_empty() { "" } else { "@" };
+        let host = &self.authority.host;
+        let port = self.authority.port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}://{userinfo}{at}{host}{port}")
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// What of a public path lies below this agent: `Some("")` for its own path, `Some("/swaig")`, or `None`.
+    pub fn strip_path<'p>(&self, path: &'p str) -> Option<&'p str> {
+        below(&self.path, path)
+    }
+}
+
+impl Agent {
+    /// The agent's own path for what lies below its public one.
+    pub(crate) fn upstream_path(&self, below: &str) -> String {
+        ownership::upstream_path(self, below)
+    }
+}
+
+impl Upstream {
+    /// `host:port`, or the host alone for the scheme's default port: the `Host` header.
+    pub fn host_header(&self) -> String {
+        let host = if self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        let default = if self.https { 443 } else { 80 };
+        if self.port == default { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl Default for Sentences {
+    fn default() -> Self {
+        Self {
+            limited: "You've made too many requests. Please wait a moment.".into(),
+            expired: "This call has gone on for too long. Please call again.".into(),
+            slow: "That is taking longer than expected. Please ask again in a moment.".into(),
+            unavailable: "This service is temporarily unavailable. Please try again later.".into(),
+        }
+    }
+}
+
+impl Default for TokenRules {
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_secs(14_400),
+            grace: Duration::from_secs(900),
+            unbound: Unbound::Bind(Duration::from_secs(300)),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), answer: Duration::from_secs(110), exchange: Duration::from_secs(300) }
+    }
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self { request: 1 << 20, callback: 16 << 20, response: 4 << 20 }
+    }
+}
+
+/// The spellings under which credentials are looked for in what leaves: `user:password@`, the `Authorization` token, and
+/// the password itself where it is too long to be an ordinary word.
+fn spellings(credentials: &UpstreamCredentials) -> Vec<String> {
+    const TELLING: usize = 8;
+    let UpstreamCredentials { header, username, password } = credentials;
+    let password = String::from_utf8_lossy(password.expose());
+    let encoded: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();
+    let encoded = encoded.replace('+', "%20");
+    let escaped = quote(&password);
+    let escaped = escaped.trim_matches('"');
+    let mut spellings = vec![format!("{username}:{password}@"), format!("{username}:{encoded}@")];
+    spellings.extend(header.expose_str().and_then(|header| header.split(' ').nth(1)).map(str::to_owned));
+    if password.len() >= TELLING {
+        spellings.extend([password.clone().into_owned(), encoded, escaped.to_owned()]);
+    }
+    spellings
+}
+
+/// What of a path lies below a base, at a segment's border.
+fn below<'p>(base: &str, path: &'p str) -> Option<&'p str> {
+    path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,123 @@
+//! Whose URL is this? Looked up over all agents: a transfer to another protected agent is minted for that agent.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Agent, PublicUrl, below};
+use crate::origin::Authority;
+
+/// The public path segment, below an agent's own, that stands for the agent's root: an agent may own a URL outside of
+/// the path it lives under (a file, say), which still needs an address at the gateway.
+pub(super) const ROOT_SEGMENT: &str = "/.root";
+
+/// A URL that belongs to a protected agent.
+#[derive(Debug, Clone)]
+pub struct Owned {
+    /// Whose it is.
+    pub agent: Arc<Agent>,
+    /// Its path at the gateway.
+    pub public_path: String,
+    /// Its path on the agent, as written (`/` where the URL has none).
+    pub upstream_path: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Owners {
+    /// Who listens at a host and port, by index.
+    upstreams: HashMap<(String, u16), Vec<usize>>,
+    /// Who listens at a port of a loopback name.
+    loopback: HashMap<u16, Vec<usize>>,
+    public: Vec<(String, u16)>,
+}
+
+// === impl Owners ===
+
+impl Owners {
+    pub(super) fn new(public: &PublicUrl, agents: &[Arc<Agent>]) -> Self {
+        let mut upstreams: HashMap<(String, u16), Vec<usize>> = HashMap::new();
+        let mut loopback: HashMap<u16, Vec<usize>> = HashMap::new();
+        for (index, agent) in agents.iter().enumerate() {
+            for authority in authorities(agent) {
+                for port in authority.ports() {
+                    upstreams.entry((authority.host.clone(), port)).or_default().push(index);
+                }
+            }
+            loopback.entry(agent.upstream.port).or_default().push(index);
+        }
+        let public = public.authority.ports().map(|port| (public.authority.host.clone(), port)).collect();
+        Self { upstreams, loopback, public }
+    }
+
+    pub(super) fn find(
+        &self,
+        agents: &[Arc<Agent>],
+        authority: &Authority,
+        path: &str,
+        writer: &Agent,
+    ) -> Option<Owned> {
+        let path = if path.is_empty() { "/" } else { path };
+        self.at_public(agents, authority, path).or_else(|| self.at_upstream(agents, authority, path, writer))
+    }
+
+    fn at_public(&self, agents: &[Arc<Agent>], authority: &Authority, path: &str) -> Option<Owned> {
+        let here = |port| self.public.iter().any(|(host, p)| *host == authority.host && *p == port);
+        if !authority.ports().any(here) {
+            return None;
+        }
+        // An agent that was told its public base may still write its own path behind it.
+        longest(agents.iter(), path, |agent| &agent.path)
+            .map(|(agent, rest)| owned(agent, path.to_owned(), upstream_path(agent, rest)))
+            .or_else(|| {
+                longest(agents.iter(), path, |agent| &agent.upstream.path)
+                    .map(|(agent, rest)| owned(agent, format!("{}{rest}", agent.path), path.to_owned()))
+            })
+    }
+
+    fn at_upstream(&self, agents: &[Arc<Agent>], authority: &Authority, path: &str, writer: &Agent) -> Option<Owned> {
+        let listed = |port| self.upstreams.get(&(authority.host.clone(), port));
+        let local = |port| authority.is_loopback().then(|| self.loopback.get(&port)).flatten();
+        let here: Vec<&Arc<Agent>> = authority
+            .ports()
+            .flat_map(|port| listed(port).into_iter().chain(local(port)))
+            .flatten()
+            .filter_map(|&index| agents.get(index))
+            .collect();
+        if let Some((agent, rest)) = longest(here.iter().copied(), path, |agent| &agent.upstream.path) {
+            return Some(owned(agent, format!("{}{rest}", agent.path), path.to_owned()));
+        }
+        let agent = here.iter().find(|agent| agent.name == writer.name).or(here.first())?;
+        Some(owned(agent, format!("{}{ROOT_SEGMENT}{path}", agent.path), path.to_owned()))
+    }
+}
+
+/// The agent's path for what follows its public path.
+pub(crate) fn upstream_path(agent: &Agent, rest: &str) -> String {
+    match rest.strip_prefix(ROOT_SEGMENT) {
+        Some(from_root) if from_root.starts_with('/') => from_root.to_owned(),
+        _ => {
+            let path = format!("{}{rest}", agent.upstream.path);
+            if path.is_empty() { "/".to_owned() } else { path }
+        }
+    }
+}
+
+fn owned(agent: &Arc<Agent>, public_path: String, upstream_path: String) -> Owned {
+    Owned { agent: Arc::clone(agent), public_path, upstream_path }
+}
+
+fn authorities(agent: &Agent) -> impl Iterator<Item = Authority> {
+    let upstream = &agent.upstream;
+    let default = if upstream.https { 443 } else { 80 };
+    let host = upstream.host_header();
+    let host = host.strip_suffix(&format!(":{}", upstream.port)).unwrap_or(&host).to_owned();
+    let port = (upstream.port != default).then_some(upstream.port);
+    std::iter::once(Authority { host, port }).chain(upstream.aliases.iter().cloned())
+}
+
+/// The agent with the longest base that a path lies below, and the rest of the path.
+fn longest<'a, 'p>(
+    agents: impl Iterator<Item = &'a Arc<Agent>>,
+    path: &'p str,
+    base: impl Fn(&Agent) -> &String,
+) -> Option<(&'a Arc<Agent>, &'p str)> {
+    agents.filter_map(|agent| below(base(agent), path).map(|rest| (agent, rest))).min_by_key(|(_, rest)| rest.len())
+}

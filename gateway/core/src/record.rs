@@ -1,0 +1,63 @@
+//! What a decision learned about a request, for the audit record.
+
+use crate::id::{CallerDigest, DocumentId};
+
+/// What was learned about a request until its end, whatever that was. A field that stayed empty was not learned.
+#[derive(Debug, Default, Clone)]
+pub struct Facts {
+    /// The user whose credentials were sent, `call` for per-call credentials.
+    pub user: Option<String>,
+    /// The function that the body names.
+    pub function: Option<String>,
+    /// The call that the body names.
+    pub call_id: Option<String>,
+    /// The remote party's number.
+    pub caller: Option<String>,
+    /// The remote party's digest, as the token carries it.
+    pub caller_digest: Option<CallerDigest>,
+    /// Whether the body names another caller than the token: then only the token's counts.
+    pub caller_disagrees: bool,
+    /// The number on this side.
+    pub called: Option<String>,
+    /// The document that the request's token left in, or the one that was made for it.
+    pub document: Option<DocumentId>,
+    /// The published parameters of the function, as the start of their SHA-256.
+    pub schema: Option<[u8; 8]>,
+    /// The function's arguments as JSON, sensitive values redacted.
+    pub arguments: Option<String>,
+    /// What the document holds that does not pass through the gateway.
+    pub unmediated: Vec<Unmediated>,
+    /// For the operator: what exactly was wrong. It holds no secret and no number.
+    pub detail: Option<String>,
+}
+
+/// Something in a document that does not pass through the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmediated {
+    /// A function's name, or the key of the URL.
+    pub what: String,
+    /// Why.
+    pub how: Bypass,
+}
+
+/// Why something does not pass through the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bypass {
+    /// The platform runs it by itself.
+    DataMap,
+    /// Its URL is not a protected agent's.
+    External,
+    /// Its URL is made by the platform from a template.
+    Templated,
+}
+
+impl Bypass {
+    /// Its name in audit records and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bypass::DataMap => "data_map",
+            Bypass::External => "external",
+            Bypass::Templated => "templated",
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Arguments made fit for the audit log.
+
+use crate::json::{Edits, Node, Value, quote};
+
+/// What stands in place of a sensitive value.
+pub const REDACTED: &str = "[REDACTED]";
+
+/// How many bytes of arguments one audit record keeps.
+pub const MAX_ARGUMENTS: usize = 4096;
+
+/// The argument names that are never written down, besides the policy's own.
+pub const ALWAYS_SENSITIVE: [&str; 4] = ["password", "ssn", "credit_card", "pin"];
+
+/// Names of arguments whose values are not written down, at any depth and in any case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SensitiveNames(Vec<String>);
+
+impl SensitiveNames {
+    /// [`ALWAYS_SENSITIVE`] and these.
+    pub fn with(names: impl IntoIterator<Item = String>) -> Self {
+        let own = names.into_iter().map(|name| name.to_lowercase());
+        Self(ALWAYS_SENSITIVE.map(str::to_owned).into_iter().chain(own).collect())
+    }
+
+    /// Whether a value under this name is sensitive.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|sensitive| name.eq_ignore_ascii_case(sensitive) || name.to_lowercase() == *sensitive)
+    }
+}
+
+/// The arguments as JSON, each sensitive value replaced by [`REDACTED`]. `text` is what `arguments` was parsed from.
+///
+/// Arguments that are longer than [`MAX_ARGUMENTS`] are replaced whole by their length, as `{"bytes": n}`.
+pub fn redact(arguments: &Node<'_>, text: &str, sensitive: &SensitiveNames) -> String {
+    let mut edits = Edits::default();
+    collect(arguments, sensitive, &mut edits);
+    // The edits lie within the arguments, so what is before and behind is cut off by the same amounts.
+    let before = arguments.span.start;
+    let behind = text.len().saturating_sub(arguments.span.end);
+    let edited = edits.apply(text).unwrap_or_default();
+    let cut = edited.len().checked_sub(behind).and_then(|end| edited.get(before..end)).unwrap_or_default();
+    if cut.len() > MAX_ARGUMENTS { format!("{{\"bytes\":{}}}", cut.len()) } else { cut.to_owned() }
+}
+
+fn collect(node: &Node<'_>, sensitive: &SensitiveNames, edits: &mut Edits) {
+    match &node.value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, sensitive, edits)),
+        Value::Object(members) => {
+            for member in members {
+                if sensitive.contains(&member.key) {
+                    edits.replace(member.node.span.clone(), quote(REDACTED));
+                } else {
+                    collect(&member.node, sensitive, edits);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn redacted(body: &str, own: &[&str]) -> String {
+        let names = SensitiveNames::with(own.iter().map(|name| (*name).to_owned()));
+        let parsed = json::parse(body.as_bytes()).unwrap();
+        redact(parsed.get("argument").unwrap(), body, &names)
+    }
+
+    #[test]
+    fn sensitive_values_go_at_any_depth_and_in_any_case() {
+        let body =
+            r#"{"x":"pin","argument":{"PIN":1234,"a":[{"ssn":{"n":1}}],"Account":"42","pinned":1,"note":"ok"},"y":0}"#;
+        assert_eq!(
+            redacted(body, &["account"]),
+            r#"{"PIN":"[REDACTED]","a":[{"ssn":"[REDACTED]"}],"Account":"[REDACTED]","pinned":1,"note":"ok"}"#
+        );
+    }
+
+    #[test]
+    fn an_escaped_name_is_the_same_name() {
+        assert_eq!(redacted(r#"{"argument":{"p\u0069n":1}}"#, &[]), r#"{"p\u0069n":"[REDACTED]"}"#);
+    }
+
+    #[test]
+    fn long_arguments_become_their_length() {
+        let body = format!(r#"{{"argument":{{"a":"{}"}}}}"#, "x".repeat(MAX_ARGUMENTS));
+        assert_eq!(redacted(&body, &[]), r#"{"bytes":4104}"#);
+    }
+}

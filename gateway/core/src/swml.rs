@@ -1,0 +1,333 @@
+//! Where URLs stand in what an agent says: SWML documents, SWAIG answers, function definitions.
+//!
+//! The walk goes through everything, at any depth, and knows keys, not positions (PROTOCOL.md, 3.2 to 3.4): a URL in a
+//! place that no page of the platform's documentation names is found all the same. It says what stands where; whose a URL
+//! is, and what becomes of it, is decided elsewhere.
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    json::{Member, Node, Value},
+    origin::{self, HttpUrl, UrlError},
+    token::Kind,
+};
+
+/// Everything in a document that a gateway has to look at.
+#[derive(Debug, Default)]
+pub struct Survey<'d> {
+    /// URLs, in the order they stand.
+    pub urls: Vec<UrlPlace<'d>>,
+    /// SWML documents inside of strings.
+    pub embedded: Vec<&'d Node<'d>>,
+    /// Other strings in which a URL occurs.
+    pub prose: Vec<&'d Node<'d>>,
+    /// Functions that the platform runs by itself, by name.
+    pub data_maps: Vec<&'d str>,
+    /// Webhook URLs that the platform makes from a template: the function's name, or the key.
+    pub templated: Vec<&'d str>,
+}
+
+/// A URL and its place.
+#[derive(Debug)]
+pub struct UrlPlace<'d> {
+    /// The URL.
+    pub url: Result<HttpUrl<'d>, UrlError<'d>>,
+    /// What it is for.
+    pub kind: Kind,
+    /// The function it calls; empty if it calls none.
+    pub function: &'d str,
+    /// Its key.
+    pub key: &'d str,
+    /// What has to be done to give it another value.
+    pub place: Place<'d>,
+    /// The digest of the function's published parameters; zeros without any.
+    pub schema: [u8; 8],
+}
+
+/// Where a URL stands.
+#[derive(Debug)]
+pub enum Place<'d> {
+    /// It is this string.
+    Here(&'d Node<'d>),
+    /// It is this string, and the object around it holds credentials for it beside it, under these keys.
+    WithCredentials(&'d Node<'d>, &'d Node<'d>, &'static [&'static str]),
+    /// It is this function's, own or inherited.
+    OfFunction(FunctionPlace<'d>),
+    /// It is the default of functions which name none: each of them gets its own.
+    Default(&'d Node<'d>),
+}
+
+/// The URL of a function.
+#[derive(Debug)]
+pub struct FunctionPlace<'d> {
+    /// The function's definition.
+    pub definition: &'d Node<'d>,
+    /// Its own `web_hook_url`; `None` if it inherits the defaults'.
+    pub own: Option<&'d Node<'d>>,
+    /// Whether the function, or the defaults, name a `meta_data_token`.
+    pub has_metadata_token: bool,
+}
+
+/// The keys of credentials beside a `web_hook_url`.
+pub const WEB_HOOK_CREDENTIALS: &[&str] = &["web_hook_auth_user", "web_hook_auth_password", "web_hook_auth_pass"];
+const INCLUDE_CREDENTIALS: &[&str] = &["auth_user", "auth_password", "user", "pass"];
+const POST_PROMPT_CREDENTIALS: &[&str] = &["post_prompt_auth_user", "post_prompt_auth_password"];
+
+/// Looks through a document, an answer or a list of function definitions.
+pub fn survey<'d>(root: &'d Node<'d>) -> Survey<'d> {
+    let mut survey = Survey::default();
+    let is_definition = |node: &&Node<'_>| node.str_at("function").is_some() && node.get("web_hook_url").is_some();
+    // `get_signature` is answered with one definition or an array of them (PROTOCOL.md, 4.3).
+    match std::iter::once(root).chain(root.items()).find(is_definition) {
+        Some(_) if root.is_object() => survey.function(root, None),
+        Some(_) => root.items().iter().for_each(|item| survey.function(item, None)),
+        None => survey.walk(root, Context { key: "", outer: "", object: None }),
+    }
+    survey
+}
+
+/// Whether the text holds an expression that the platform replaces.
+pub fn is_template(text: &str) -> bool {
+    text.contains("${") || text.contains("%{")
+}
+
+#[derive(Clone, Copy)]
+struct Context<'d> {
+    /// The nearest key.
+    key: &'d str,
+    /// The key of the object that has it.
+    outer: &'d str,
+    /// That object.
+    object: Option<&'d Node<'d>>,
+}
+
+// === impl Survey ===
+
+impl<'d> Survey<'d> {
+    fn walk(&mut self, node: &'d Node<'d>, context: Context<'d>) {
+        match &node.value {
+            Value::Object(members) => self.object(node, members, context.key),
+            Value::Array(items) => items.iter().for_each(|item| self.walk(item, context)),
+            Value::String(text) => self.string(node, text, context),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn object(&mut self, node: &'d Node<'d>, members: &'d [Member<'d>], outer: &'d str) {
+        let definitions = node.get("functions").map(Node::items).unwrap_or_default();
+        let holds_functions = definitions.iter().any(Node::is_object);
+        let defaults = node.get("defaults").filter(|_| holds_functions);
+        for member in members {
+            match member.key.as_ref() {
+                "functions" if holds_functions => {
+                    definitions.iter().for_each(|definition| self.function(definition, defaults));
+                }
+                "defaults" if holds_functions => self.defaults(&member.node),
+                key => self.walk(&member.node, Context { key, outer, object: Some(node) }),
+            }
+        }
+    }
+
+    fn defaults(&mut self, defaults: &'d Node<'d>) {
+        for member in defaults.members() {
+            match (member.key.as_ref(), &member.node.value) {
+                ("web_hook_url", Value::String(text)) => {
+                    if let Some(url) = origin::parse(text) {
+                        self.url(url, Kind::Callback, "", "web_hook_url", Place::Default(defaults));
+                    }
+                }
+                (key, _) => self.walk(&member.node, Context { key, outer: "defaults", object: Some(defaults) }),
+            }
+        }
+    }
+
+    fn function(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>) {
+        let name = definition.str_at("function").or_else(|| definition.str_at("name")).unwrap_or_default();
+        if definition.get("data_map").is_some() {
+            self.data_maps.push(name);
+        }
+        self.web_hook(definition, defaults, name);
+        for member in definition.members().iter().filter(|member| member.key != "web_hook_url") {
+            self.walk(&member.node, Context { key: &member.key, outer: "functions", object: Some(definition) });
+        }
+    }
+
+    fn web_hook(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>, name: &'d str) {
+        let own = definition.get("web_hook_url");
+        let inherits = own.is_none() && definition.get("data_map").is_none();
+        let inherited = defaults.filter(|_| inherits).and_then(|defaults| defaults.get("web_hook_url"));
+        let Some(text) = own.or(inherited).and_then(Node::as_str) else { return };
+        let Some(url) = origin::parse(text) else {
+            if is_template(text) {
+                self.templated.push(name);
+            }
+            return;
+        };
+        let names_token = |node: &Node<'_>| node.get("meta_data_token").is_some();
+        let place = FunctionPlace {
+            definition,
+            own,
+            has_metadata_token: names_token(definition) || defaults.is_some_and(names_token),
+        };
+        let is_hook = name.parse().is_ok_and(|name: crate::id::FunctionName| name.is_hook());
+        let kind = if is_hook { Kind::Hook } else { Kind::Tool };
+        let schema = schema_digest(definition);
+        self.urls.push(UrlPlace {
+            url,
+            kind,
+            function: name,
+            key: "web_hook_url",
+            place: Place::OfFunction(place),
+            schema,
+        });
+    }
+
+    fn string(&mut self, node: &'d Node<'d>, text: &'d str, context: Context<'d>) {
+        if context.key == "SWML" {
+            self.embedded.push(node);
+            return;
+        }
+        let kind = kind_of(context.key, context.outer);
+        let Some(url) = origin::parse(text) else {
+            if is_template(text) && text.contains("://") && kind != Kind::Asset {
+                self.templated.push(context.key);
+            }
+            if text.contains("://") {
+                self.prose.push(node);
+            }
+            return;
+        };
+        let place = match (context.object, credentials_beside(context.key, context.outer)) {
+            (Some(object), Some(keys)) => Place::WithCredentials(node, object, keys),
+            (Some(_) | None, _) => Place::Here(node),
+        };
+        self.url(url, kind, "", context.key, place);
+    }
+
+    fn url(
+        &mut self,
+        url: Result<HttpUrl<'d>, UrlError<'d>>,
+        kind: Kind,
+        function: &'d str,
+        key: &'d str,
+        place: Place<'d>,
+    ) {
+        self.urls.push(UrlPlace { url, kind, function, key, place, schema: [0; 8] });
+    }
+}
+
+/// What a URL under this key is for. `outer` is the key of the object that has it.
+fn kind_of(key: &str, outer: &str) -> Kind {
+    match (key, outer) {
+        ("post_prompt_url", _) => Kind::Summary,
+        ("debug_webhook_url" | "event_webhook_url", _) => Kind::Debug,
+        ("url", "includes") => Kind::Includes,
+        ("dest" | "transfer" | "confirm" | "transfer_after_bridge" | "wait_url", _) => Kind::Swml,
+        ("url", "webhooks" | "request" | "ai_sidecar" | "params" | "mcp_servers") => Kind::Callback,
+        ("web_hook_url" | "webhook" | "call_state_url" | "payment_connector_url", _) => Kind::Callback,
+        (key, _) if key.ends_with("status_url") || key.ends_with("_callback") => Kind::Callback,
+        _ => Kind::Asset,
+    }
+}
+
+fn credentials_beside(key: &str, outer: &str) -> Option<&'static [&'static str]> {
+    match (key, outer) {
+        ("web_hook_url", _) => Some(WEB_HOOK_CREDENTIALS),
+        ("post_prompt_url", _) => Some(POST_PROMPT_CREDENTIALS),
+        ("url", "includes") => Some(INCLUDE_CREDENTIALS),
+        _ => None,
+    }
+}
+
+fn schema_digest(definition: &Node<'_>) -> [u8; 8] {
+    let Some(parameters) = definition.get("parameters").or_else(|| definition.get("argument")) else {
+        return [0; 8];
+    };
+    let digest: [u8; 32] = Sha256::digest(parameters.canonical().as_bytes()).into();
+    let mut first = [0; 8];
+    first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn kinds(document: &str) -> Vec<(String, Kind, String)> {
+        let root = json::parse(document.as_bytes()).unwrap();
+        let survey = survey(&root);
+        let of = |url: &UrlPlace<'_>| (url.key.to_owned(), url.kind, url.function.to_owned());
+        survey.urls.iter().map(of).collect()
+    }
+
+    #[test]
+    fn keys_say_what_a_url_is_for() {
+        let cases = [
+            (r#"{"ai":{"post_prompt_url":"http://h/x"}}"#, "post_prompt_url", Kind::Summary),
+            (r#"{"ai":{"params":{"debug_webhook_url":"http://h/x"}}}"#, "debug_webhook_url", Kind::Debug),
+            (r#"{"SWAIG":{"includes":[{"url":"http://h/x"}]}}"#, "url", Kind::Includes),
+            (r#"[{"execute":{"dest":"http://h/x"}}]"#, "dest", Kind::Swml),
+            (r#"[{"cond":[{"then":[{"transfer":"http://h/x"}]}]}]"#, "transfer", Kind::Swml),
+            (r#"[{"connect":{"serial":[{"confirm":"http://h/x"}]}}]"#, "confirm", Kind::Swml),
+            (r#"[{"record_call":{"status_url":"http://h/x"}}]"#, "status_url", Kind::Callback),
+            (
+                r#"[{"join_conference":{"recording_status_callback":"http://h/x"}}]"#,
+                "recording_status_callback",
+                Kind::Callback,
+            ),
+            (r#"[{"request":{"url":"http://h/x"}}]"#, "url", Kind::Callback),
+            (r#"[{"play":{"urls":["http://h/x"]}}]"#, "urls", Kind::Asset),
+            (r#"{"global_data":{"anything":{"else":"http://h/x"}}}"#, "else", Kind::Asset),
+        ];
+        for (document, key, kind) in cases {
+            assert_eq!(kinds(document), [(key.to_owned(), kind, String::new())], "{document}");
+        }
+    }
+
+    #[test]
+    fn each_function_has_its_own_url_also_an_inherited_one() {
+        let document = r#"{"SWAIG":{"defaults":{"web_hook_url":"http://h/d"},"functions":[
+            {"function":"own","web_hook_url":"http://h/o"},{"function":"inherits"},{"function":"hangup_hook"},
+            {"function":"mapped","data_map":{"webhooks":[{"url":"http://h/m"}]}},
+            {"function":"made","web_hook_url":"${base}/x"}]}}"#;
+        let name = |key: &str, kind, function: &str| (key.to_owned(), kind, function.to_owned());
+        assert_eq!(
+            kinds(document),
+            [
+                name("web_hook_url", Kind::Callback, ""),
+                name("web_hook_url", Kind::Tool, "own"),
+                name("web_hook_url", Kind::Tool, "inherits"),
+                name("web_hook_url", Kind::Hook, "hangup_hook"),
+                name("url", Kind::Callback, ""),
+            ]
+        );
+        let root = json::parse(document.as_bytes()).unwrap();
+        let survey = survey(&root);
+        assert_eq!((survey.data_maps, survey.templated), (vec!["mapped"], vec!["made"]));
+    }
+
+    #[test]
+    fn definitions_alone_are_functions_too() {
+        for document in [
+            r#"{"function":"f","web_hook_url":"http://h/x"}"#,
+            r#"[{"function":"f","web_hook_url":"http://h/x"}]"#,
+            r#"{"functions":[{"function":"f","web_hook_url":"http://h/x"}],"defaults":{}}"#,
+        ] {
+            assert_eq!(kinds(document), [("web_hook_url".to_owned(), Kind::Tool, "f".to_owned())], "{document}");
+        }
+    }
+
+    #[test]
+    fn names_of_functions_are_no_functions() {
+        assert_eq!(kinds(r#"{"includes":[{"url":"http://h/x","functions":["a","b"]}]}"#)[0].1, Kind::Includes);
+    }
+
+    #[test]
+    fn schemas_are_told_apart_by_meaning() {
+        let digest = |text: &str| schema_digest(&json::parse(text.as_bytes()).unwrap());
+        assert_eq!(digest(r#"{"parameters":{"a":1,"b":2}}"#), digest(r#"{"parameters":{"b":2, "a":1}}"#));
+        assert_ne!(digest(r#"{"parameters":{"a":1}}"#), digest(r#"{"parameters":{"a":2}}"#));
+        assert_eq!(digest("{}"), [0; 8]);
+    }
+}

@@ -1,0 +1,401 @@
+//! The one vocabulary: why a request ended as it did, and the one table of what is answered then.
+//!
+//! A refusal is heard by a person: on a phone call a 4xx is a stutter and a 5xx is asked again up to three times
+//! (PROTOCOL.md, 4.5). So strangers get a status, and whoever has proved to be the platform gets a sentence.
+
+use crate::{json::quote, policy::Sentences, token::Kind};
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// A document: the agent's own path, or a URL of one more document.
+    Swml,
+    /// A function call.
+    Swaig,
+    /// Function definitions for `SWAIG.includes`.
+    Includes,
+    /// A call's summary.
+    Summary,
+    /// A debug event.
+    Debug,
+    /// A status callback, a `request`, a data map webhook on the agent.
+    Callback,
+    /// A file of the agent.
+    Asset,
+    /// The agent's health.
+    Health,
+    /// A path that the policy exposes.
+    Exposed,
+    /// Nothing that is known.
+    Unknown,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident => $text:literal,)+) => {
+        /// Why a request ended as it did. The list is closed: status, words, audit, metrics and logs derive from it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Reason] = &[$(Reason::$name,)+];
+
+            /// Its name in audit records, metrics and logs.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => $text,)+ }
+            }
+
+            /// What it means, in a sentence or two.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Reason::$name => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The agent answered, and its answer was passed on.
+    Ok => "ok",
+
+    /// No agent, or no endpoint of an agent, has this path.
+    NotFound => "not_found",
+    /// The endpoint isn't asked with this method.
+    MethodNotAllowed => "method_not_allowed",
+    /// The header block is larger than the gateway reads.
+    HeaderTooLarge => "header_too_large",
+    /// The framing or the target could be read differently by the agent.
+    BadRequest => "bad_request",
+    /// The body is larger than the policy's bound.
+    BodyTooLarge => "body_too_large",
+    /// The body did not come in time.
+    BodyTimeout => "body_timeout",
+    /// The client left before the request or the answer was complete.
+    ClientGone => "client_gone",
+    /// The bodies in flight use up the process' byte budget, or too many passwords are being checked.
+    Overloaded => "overloaded",
+    /// The audit queue is full: what can't be recorded is not forwarded.
+    AuditFull => "audit_full",
+
+    /// There are no Basic credentials.
+    CredentialsMissing => "credentials_missing",
+    /// The Basic credentials are nobody's.
+    CredentialsWrong => "credentials_wrong",
+    /// The per-call credentials are not of the token's document, kind and call.
+    CredentialsForeign => "credentials_foreign",
+
+    /// The body is not strict JSON, or not an object.
+    BodyNotJson => "body_not_json",
+    /// A key occurs twice in one object: two parsers may see two values.
+    BodyDuplicateKey => "body_duplicate_key",
+    /// The body is nested deeper than the gateway reads.
+    BodyTooDeep => "body_too_deep",
+    /// The function call names no function.
+    FunctionMissing => "function_missing",
+    /// `argument.raw` and `argument.parsed` are not the same arguments.
+    ArgumentsDisagree => "arguments_disagree",
+
+    /// There is no gw_token in the URL, or more than one.
+    TokenMissing => "token_missing",
+    /// The gw_token is not one.
+    TokenMalformed => "token_malformed",
+    /// The gw_token was signed by a key that is not listed.
+    TokenKeyUnknown => "token_key_unknown",
+    /// The gw_token was changed, or made for another agent, function, path or query.
+    TokenMismatch => "token_mismatch",
+    /// The gw_token was made for another call, or the request names no call.
+    TokenForeignCall => "token_foreign_call",
+    /// The gw_token is authentic, and its time is over.
+    TokenExpired => "token_expired",
+    /// The document was fetched without a call id, and the policy refuses such, or its window is over.
+    TokenUnbound => "token_unbound",
+
+    /// A limit is reached.
+    Limited => "limited",
+
+    /// The agent can't be connected to.
+    AgentUnreachable => "agent_unreachable",
+    /// The agent did not answer in time.
+    AgentTimeout => "agent_timeout",
+    /// The agent broke off, or its answer is not HTTP.
+    AgentBroken => "agent_broken",
+    /// The agent refused the credentials that the policy gives for it.
+    AgentUnauthorized => "agent_unauthorized",
+    /// The agent answered with a status that is no answer.
+    AgentStatus => "agent_status",
+    /// The agent's answer is larger than the policy's bound.
+    AgentTooLarge => "agent_too_large",
+    /// The agent's answer is compressed, though the gateway asked for none.
+    AgentEncoded => "agent_encoded",
+    /// The agent's answer is not strict JSON, or not of the form its endpoint answers with.
+    AgentNotJson => "agent_not_json",
+    /// The document holds a URL of the agent that parsers read differently.
+    UrlAmbiguous => "url_ambiguous",
+    /// The document holds a URL of an endpoint that no document may give access to.
+    UrlForbidden => "url_forbidden",
+    /// The document holds the agent's own credentials outside of its URLs.
+    CredentialInDocument => "credential_in_document",
+    /// The caller was told that it takes longer than expected; the agent goes on.
+    AnswerSlow => "answer_slow",
+
+    /// The gateway failed: a defect. It denied.
+    Internal => "internal",
+}
+
+/// Whether the agent was asked and its answer passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// It was.
+    Allow,
+    /// Something else was answered, or nothing.
+    Refuse,
+}
+
+/// An answer of the gateway's own, or the agent's made fit to leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether Basic credentials are asked for (401).
+    pub challenge: bool,
+    /// The methods that are allowed (405).
+    pub allow: Option<&'static str>,
+    /// In how many seconds to ask again.
+    pub retry_after: Option<u64>,
+}
+
+/// What a reason is to whom it is told.
+enum Telling<'s> {
+    /// A status and a word, for whoever asked.
+    Client(u16, &'static str),
+    /// A sentence for the person on the call; the status is for routes on which nobody listens.
+    Caller(&'s str, u16),
+}
+
+/// The table: what is answered on a route for a reason.
+pub fn reply(route: Route, reason: Reason, say: &Sentences) -> Reply {
+    match (telling(reason, say), route) {
+        (Telling::Caller(sentence, _), Route::Swml) => Reply::json(200, spoken_document(sentence)),
+        (Telling::Caller(sentence, _), Route::Swaig) => Reply::json(200, spoken_response(sentence)),
+        (
+            Telling::Caller(_, status),
+            Route::Includes
+            | Route::Summary
+            | Route::Debug
+            | Route::Callback
+            | Route::Asset
+            | Route::Health
+            | Route::Exposed
+            | Route::Unknown,
+        ) => Reply::error(status, reason.as_str()),
+        (Telling::Client(status, word), _) => Reply::error(status, word),
+    }
+}
+
+fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
+    use Telling::{Caller, Client};
+    match reason {
+        Reason::Ok => Client(200, "ok"),
+        Reason::NotFound => Client(404, "not found"),
+        Reason::MethodNotAllowed => Client(405, "method not allowed"),
+        Reason::HeaderTooLarge => Client(431, "request header too large"),
+        Reason::BadRequest => Client(400, "bad request"),
+        Reason::BodyTooLarge => Client(413, "request body too large"),
+        Reason::BodyTimeout => Client(408, "request body took too long"),
+        Reason::ClientGone => Client(400, "request body incomplete"),
+        Reason::CredentialsMissing | Reason::CredentialsWrong => Client(401, "unauthorized"),
+        Reason::BodyNotJson | Reason::BodyDuplicateKey | Reason::BodyTooDeep => {
+            Client(400, "request body is not a JSON object that can be read one way only")
+        }
+        Reason::FunctionMissing => Client(400, "no function is named"),
+        Reason::ArgumentsDisagree => Client(400, "argument.raw and argument.parsed disagree"),
+        Reason::CredentialsForeign
+        | Reason::TokenMissing
+        | Reason::TokenMalformed
+        | Reason::TokenKeyUnknown
+        | Reason::TokenMismatch
+        | Reason::TokenForeignCall
+        | Reason::TokenUnbound => Client(403, "forbidden"),
+        Reason::TokenExpired => Caller(&say.expired, 403),
+        Reason::Limited => Caller(&say.limited, 429),
+        Reason::AnswerSlow => Caller(&say.slow, 504),
+        Reason::AgentTimeout => Caller(&say.unavailable, 504),
+        Reason::Overloaded | Reason::AuditFull => Caller(&say.unavailable, 503),
+        Reason::Internal => Caller(&say.unavailable, 500),
+        Reason::AgentUnreachable
+        | Reason::AgentBroken
+        | Reason::AgentUnauthorized
+        | Reason::AgentStatus
+        | Reason::AgentTooLarge
+        | Reason::AgentEncoded
+        | Reason::AgentNotJson
+        | Reason::UrlAmbiguous
+        | Reason::UrlForbidden
+        | Reason::CredentialInDocument => Caller(&say.unavailable, 502),
+    }
+}
+
+/// A document that says a sentence and ends the call.
+fn spoken_document(sentence: &str) -> String {
+    let say = quote(&format!("say:{sentence}"));
+    format!(
+        r#"{{"version":"1.0.0","sections":{{"main":[{{"answer":{{}}}},{{"play":{{"url":{say}}}}},{{"hangup":{{}}}}]}}}}"#
+    )
+}
+
+/// A SWAIG answer that the model speaks.
+fn spoken_response(sentence: &str) -> String {
+    format!(r#"{{"response":{}}}"#, quote(sentence))
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// A JSON answer.
+    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            content_type: "application/json".to_owned(),
+            body: body.into(),
+            challenge: status == 401,
+            allow: None,
+            retry_after: matches!(status, 429 | 503).then_some(1),
+        }
+    }
+
+    fn error(status: u16, word: &str) -> Self {
+        Self::json(status, format!(r#"{{"error":{}}}"#, quote(word)))
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// The route of a URL that was minted for this kind.
+    pub fn of(kind: Kind) -> Route {
+        match kind {
+            Kind::Tool | Kind::Hook => Route::Swaig,
+            Kind::Summary => Route::Summary,
+            Kind::Debug => Route::Debug,
+            Kind::Includes => Route::Includes,
+            Kind::Swml => Route::Swml,
+            Kind::Callback => Route::Callback,
+            Kind::Asset => Route::Asset,
+        }
+    }
+
+    /// Its name in audit records, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Route::Swml => "swml",
+            Route::Swaig => "swaig",
+            Route::Includes => "includes",
+            Route::Summary => "post_prompt",
+            Route::Debug => "debug",
+            Route::Callback => "callback",
+            Route::Asset => "asset",
+            Route::Health => "health",
+            Route::Exposed => "exposed",
+            Route::Unknown => "unknown",
+        }
+    }
+}
+
+impl Decision {
+    /// Its name in audit records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Decision::Allow => "allow",
+            Decision::Refuse => "refuse",
+        }
+    }
+}
+
+impl From<Reason> for Decision {
+    fn from(reason: Reason) -> Self {
+        if reason == Reason::Ok { Decision::Allow } else { Decision::Refuse }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::json;
+
+    const ROUTES: [Route; 10] = [
+        Route::Swml,
+        Route::Swaig,
+        Route::Includes,
+        Route::Summary,
+        Route::Debug,
+        Route::Callback,
+        Route::Asset,
+        Route::Health,
+        Route::Exposed,
+        Route::Unknown,
+    ];
+
+    #[test]
+    fn reasons_have_a_name_each_and_a_meaning() {
+        let names: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert!(reason.meaning().ends_with('.'), "{reason:?}");
+            assert!(reason.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn every_answer_is_json() {
+        for route in ROUTES {
+            for reason in Reason::ALL {
+                let reply = reply(route, *reason, &Sentences::default());
+                assert!(json::parse(&reply.body).is_ok(), "{route:?} {reason:?}");
+            }
+        }
+    }
+
+    /// The platform repeats a function call that ends in a 5xx (PROTOCOL.md, 4.5).
+    #[test]
+    fn function_calls_and_documents_never_end_in_a_5xx() {
+        for route in [Route::Swaig, Route::Swml] {
+            for reason in Reason::ALL {
+                assert!(reply(route, *reason, &Sentences::default()).status < 500, "{route:?} {reason:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_caller_hears_is_the_policys_sentence() {
+        let say = Sentences { limited: "Slow \"down\".".into(), ..Sentences::default() };
+        let spoken = reply(Route::Swaig, Reason::Limited, &say);
+        assert_eq!((spoken.status, spoken.body), (200, br#"{"response":"Slow \"down\"."}"#.to_vec()));
+
+        let document = reply(Route::Swml, Reason::Limited, &say);
+        let parsed = json::parse(&document.body).unwrap();
+        let steps = parsed.get("sections").unwrap().get("main").unwrap().items();
+        assert_eq!(steps[1].get("play").unwrap().str_at("url"), Some("say:Slow \"down\"."));
+        assert!(steps[2].get("hangup").is_some());
+    }
+
+    #[test]
+    fn strangers_get_a_status_whatever_the_route() {
+        for route in ROUTES {
+            for (reason, status) in [
+                (Reason::CredentialsMissing, 401),
+                (Reason::CredentialsWrong, 401),
+                (Reason::TokenMissing, 403),
+                (Reason::TokenMismatch, 403),
+                (Reason::NotFound, 404),
+            ] {
+                let reply = reply(route, reason, &Sentences::default());
+                assert_eq!((reply.status, reply.challenge), (status, status == 401), "{route:?} {reason:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The half of Swaigate that acts.

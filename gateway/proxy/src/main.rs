@@ -1,0 +1,2 @@
+//! swaigate
+fn main() {}
