@@ -8,7 +8,9 @@ mod ownership;
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
-pub use compile::{InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy};
+pub use compile::{
+    InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, secret_in_env, secret_in_file,
+};
 pub use ownership::Owned;
 
 use crate::{

@@ -1,0 +1,145 @@
+//! One agent's policy file, compiled.
+//!
+//! `policies/README.md` lists every key with its default and bounds. Nothing here is checked again later: what comes
+//! out is what the gateway works with.
+
+mod access;
+mod agent_url;
+mod paths;
+mod rules;
+
+use std::{collections::HashMap, str::FromStr};
+
+use super::{Agent, PublicUrl, Seed};
+use crate::{
+    origin::{self, Authority},
+    secret::Secret,
+    yaml::{self, Field, Fields, Mistake},
+};
+
+pub use agent_url::compile_for_upstream;
+
+/// Where the secrets are that a file names.
+pub trait Secrets {
+    /// The value of an environment variable; `None` if it isn't set.
+    fn env(&self, name: &str) -> Option<Secret>;
+
+    /// What is in a file, without a newline at its end. A relative path is relative to the folder of the policy file.
+    ///
+    /// # Errors
+    /// Why it can't be read, for the operator.
+    fn file(&self, path: &str) -> Result<Secret, String>;
+}
+
+/// A text that is not the origin of a website.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidOrigin(&'static str);
+
+/// Compiles an agent's policy file. `file` is its name, for messages.
+///
+/// # Errors
+/// All mistakes in it, each with its line and column.
+pub fn compile(file: &str, text: &str, secrets: &dyn Secrets, seed: &Seed) -> Result<Agent, Vec<Mistake>> {
+    yaml::read(file, text, |fields| agent(fields, secrets, seed))
+}
+
+/// The policy of an agent for which nothing else is said: `policies/default.yaml`.
+pub fn default_policy() -> &'static str {
+    include_str!("../../../../policies/default.yaml")
+}
+
+fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<Agent> {
+    let name = fields.take("agent").required().parse(str::parse);
+    let (path, host) = fields.take("match").section(paths::matched);
+    let upstream = fields.take("upstream").required().mapping(|fields| access::upstream(fields, &path, secrets));
+    let platform = fields.take("platform").section(|fields| access::platform(fields, secrets, seed));
+    let tokens = fields.take("tokens").section(rules::tokens);
+    let unidentified_callers = fields.take("callers").section(rules::unidentified_callers);
+    let limits = rules::limits(fields.take("limits"));
+    let say = fields.take("say").section(rules::sentences);
+    let sensitive = rules::sensitive(fields.take("sensitive"));
+    let expose = paths::expose(fields);
+    let bodies = fields.take("bodies").section(rules::bodies);
+    Some(Agent {
+        name: name?,
+        path,
+        host,
+        upstream: upstream?,
+        platform,
+        tokens,
+        unidentified_callers,
+        limits,
+        say,
+        sensitive,
+        expose,
+        bodies,
+    })
+}
+
+/// `https://host:port`: a scheme, a host and perhaps a port. A slash at the end is nothing.
+fn origin_of(text: &str) -> Result<(bool, Authority), InvalidOrigin> {
+    let url = origin::parse(text)
+        .and_then(Result::ok)
+        .ok_or(InvalidOrigin("write an origin like `https://agents.example.com`"))?;
+    let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_empty();
+    if !is_plain(&url.authority().host) {
+        Err(InvalidOrigin("the host holds characters that no host has"))
+    } else if url.has_userinfo() {
+        Err(InvalidOrigin("an origin has no user and password"))
+    } else if !bare {
+        Err(InvalidOrigin("an origin ends behind its host and port; remove the path, query or fragment"))
+    } else {
+        Ok((url.is_https(), url.authority().clone()))
+    }
+}
+
+/// Whether this is a host that exists outside of templates: the URL standard lets `${HOST}` pass.
+fn is_plain(host: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'[' | b']' | b':');
+    !host.is_empty() && host.bytes().all(plain)
+}
+
+impl FromStr for PublicUrl {
+    type Err = InvalidOrigin;
+
+    /// Reads an origin. A port that is the scheme's default is left out.
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let (https, mut authority) = origin_of(text)?;
+        let default = if https { 443 } else { 80 };
+        authority.port = authority.port.filter(|port| *port != default);
+        Ok(Self { https, authority })
+    }
+}
+
+/// The secret in an environment variable, which must not be empty.
+pub fn secret_in_env(field: Field<'_>, secrets: &dyn Secrets) -> Option<Secret> {
+    field.resolve(|name| match secrets.env(name) {
+        Some(secret) if !secret.is_empty() => Ok(secret),
+        Some(_) => Err(format!("the environment variable {} is empty", yaml::quoted(name))),
+        None => Err(format!("the environment variable {} is not set", yaml::quoted(name))),
+    })
+}
+
+/// The secret in a file, which must not be empty.
+pub fn secret_in_file(field: Field<'_>, secrets: &dyn Secrets) -> Option<Secret> {
+    field.resolve(|path| match secrets.file(path) {
+        Ok(secret) if !secret.is_empty() => Ok(secret),
+        Ok(_) => Err(format!("the file {} is empty", yaml::quoted(path))),
+        Err(error) => Err(format!("the file {} can't be used: {error}", yaml::quoted(path))),
+    })
+}
+
+/// Secrets in memory, by the name of their variable or file; none, in an empty map.
+impl Secrets for HashMap<String, Secret> {
+    fn env(&self, name: &str) -> Option<Secret> {
+        self.get(name).cloned()
+    }
+
+    fn file(&self, path: &str) -> Result<Secret, String> {
+        self.get(path).cloned().ok_or_else(|| "there is none".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

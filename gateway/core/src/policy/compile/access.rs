@@ -1,0 +1,247 @@
+//! `upstream` and `platform`: where the agent is, and who asks whom with which credentials.
+
+use std::time::Duration;
+
+use super::{
+    super::{DEFAULT_USER, Platform, Seed, Timeouts, Upstream, UpstreamCredentials, UrlCredentials},
+    Secrets, is_plain, origin_of, paths, secret_in_env, secret_in_file,
+};
+use crate::{
+    basic::{self, Argon2idHash, Password, User, Users},
+    origin::{self, Authority},
+    secret::Secret,
+    token::CALL_USER,
+    yaml::{Field, Fields, show_duration},
+};
+
+/// The shortest password in plain that the platform may use, in bytes.
+const MIN_PASSWORD: usize = 16;
+
+/// How many users, and how many aliases, an agent may have.
+const MAX_LISTED: usize = 32;
+
+const NO_PASSWORDS: &str =
+    "a password is never written in this file; name where it is with `password_env` or `password_file`";
+
+/// The agent's address: what its URL says.
+#[derive(Debug)]
+pub(super) struct Address {
+    pub(super) https: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// What the URL has for a path: nothing, empty for `/`, else like `/bank`.
+    pub(super) path: Option<String>,
+}
+
+pub(super) fn upstream(fields: &mut Fields<'_>, public_path: &str, secrets: &dyn Secrets) -> Option<Upstream> {
+    let address = fields.take("url").required().parse(|text| {
+        let url = origin::parse(text).and_then(Result::ok);
+        if url.is_some_and(|url| url.has_userinfo()) {
+            return Err(
+                "the URL must not hold a user and password; name them with `username` and `password_env`".to_owned()
+            );
+        }
+        address(text)
+    });
+    let credentials = credentials(fields, secrets);
+    let aliases = fields.take("aliases").list(MAX_LISTED).unwrap_or_default();
+    let aliases: Vec<Authority> = aliases.into_iter().filter_map(alias).collect();
+    let timeouts = fields.take("timeouts").section(timeouts);
+    let Address { https, host, port, path } = address?;
+    let path = path.unwrap_or_else(|| public_path.to_owned());
+    Some(Upstream { https, host, port, path, credentials, aliases, timeouts })
+}
+
+/// Reads an agent's URL. What is before an `@` in it is left to the caller.
+pub(super) fn address(text: &str) -> Result<Address, String> {
+    let url = origin::parse(text)
+        .and_then(Result::ok)
+        .ok_or("write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`")?;
+    if url.query().is_some() || !url.fragment().is_empty() {
+        return Err("the URL must not hold a query or fragment".to_owned());
+    }
+    let Authority { host, port } = url.authority();
+    if !is_plain(host) {
+        return Err("the URL's host holds characters that no host has".to_owned());
+    }
+    let default = if url.is_https() { 443 } else { 80 };
+    let port = port.unwrap_or(default);
+    if port == 0 {
+        return Err("nothing listens at port 0".to_owned());
+    }
+    let path = if url.path().is_empty() { None } else { Some(paths::base(url.path())?) };
+    let host = host.trim_matches(['[', ']']).to_owned();
+    Ok(Address { https: url.is_https(), host, port, path })
+}
+
+fn alias(field: Field<'_>) -> Option<Authority> {
+    field.parse(|text| origin_of(text).map(|(_, authority)| authority))
+}
+
+fn timeouts(fields: &mut Fields<'_>) -> Timeouts {
+    let default = Timeouts::default();
+    let [least, platform, hour] = [Duration::from_millis(1), Duration::from_secs(120), Duration::from_secs(3600)];
+    let connect = fields.take("connect").duration(least..=Duration::from_secs(60)).unwrap_or(default.connect);
+
+    let field = fields.take("answer");
+    let (place, report) = (field.place(), fields.report());
+    let answer = field.duration(least..=hour).unwrap_or(default.answer);
+    if answer >= platform {
+        report.note(place, "`answer` must be less than 120s, when the platform itself gives up");
+    }
+    let field = fields.take("exchange");
+    let place = if field.is_given() { field.place() } else { place };
+    let exchange = field.duration(least..=hour).unwrap_or(default.exchange);
+    if exchange < answer && answer < platform {
+        report.note(place, format!("`exchange` must not be less than `answer`, which is {}", show_duration(answer)));
+    }
+    Timeouts { connect, answer, exchange }
+}
+
+/// What the agent asks for. `None` also after a mistake.
+fn credentials(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<UpstreamCredentials> {
+    fields.refuse("password", NO_PASSWORDS);
+    let username = fields.take_one_of(["username", "username_env"]);
+    let password = fields.take_one_of(["password_env", "password_file"]);
+    let incomplete = match (&username, &password) {
+        (Some((key, field)), None) => {
+            Some((field, format!("`{key}` needs a password beside it: `password_env` or `password_file`")))
+        }
+        (None, Some((key, field))) => {
+            Some((field, format!("`{key}` needs a user beside it: `username` or `username_env`")))
+        }
+        _ => None,
+    };
+    if let Some((field, message)) = incomplete {
+        fields.report().note(field.key_place(), message);
+    }
+    let username = username.and_then(|(key, field)| upstream_username(key, field, secrets));
+    let password = password.and_then(|(key, field)| plain_password(key, field, secrets));
+    let (username, password) = (username?, password?);
+    Some(UpstreamCredentials { header: basic::header(&username, password.expose()), username, password })
+}
+
+fn upstream_username(key: &str, field: Field<'_>, secrets: &dyn Secrets) -> Option<String> {
+    if key == "username" {
+        return field.parse(|text| username(text).map(|()| text.to_owned()));
+    }
+    let (report, place) = (field.report(), field.key_place());
+    let secret = secret_in_env(field, secrets)?;
+    let checked = match secret.expose_str() {
+        Some(text) => username(text).map(|()| text.to_owned()),
+        None => Err("a user name must be UTF-8"),
+    };
+    checked.map_err(|message| report.note(place, format!("`{key}`: {message}"))).ok()
+}
+
+/// What RFC 7617, section 2, allows for a name.
+pub(super) fn username(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
+        Err("a user name must not be empty nor hold a colon or a control character")
+    } else {
+        Ok(())
+    }
+}
+
+/// A password that is sent or compared as it is. RFC 7617, section 2: no control characters.
+fn plain_password(key: &str, field: Field<'_>, secrets: &dyn Secrets) -> Option<Secret> {
+    let (report, place) = (field.report(), field.key_place());
+    let secret = match key {
+        "password_file" => secret_in_file(field, secrets),
+        _ => secret_in_env(field, secrets),
+    }?;
+    if secret.expose().iter().any(u8::is_ascii_control) {
+        report.note(place, format!("`{key}`: the password holds a control character, perhaps a newline at its end"));
+        return None;
+    }
+    Some(secret)
+}
+
+pub(super) fn platform(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Platform {
+    let field = fields.take("users");
+    let (given, place) = (field.is_given(), field.place());
+    let users: Vec<User> = if given {
+        let items = field.list(MAX_LISTED);
+        if items.as_ref().is_some_and(Vec::is_empty) {
+            fields.report().note(place, "`users` must list a user; without the key, a password is made at start");
+        }
+        items.unwrap_or_default().into_iter().filter_map(|item| item.mapping(|fields| user(fields, secrets))).collect()
+    } else {
+        vec![User { username: DEFAULT_USER.to_owned(), password: Password::Plain(seed.generated_password.clone()) }]
+    };
+    let url_credentials = url_credentials(fields, users.first());
+    Platform { users: Users::new(seed.process_key.clone(), &users), uses_generated_password: !given, url_credentials }
+}
+
+fn url_credentials(fields: &mut Fields<'_>, first: Option<&User>) -> UrlCredentials {
+    let field = fields.take("insecure_static_url_credentials");
+    let (place, report) = (field.place(), field.report());
+    match (field.bool(), first) {
+        (None | Some(false), _) | (_, None) => UrlCredentials::PerCall,
+        (_, Some(User { username, password: Password::Plain(password) })) => {
+            let [username, password] = [username.as_bytes(), password.expose()].map(percent_encode);
+            UrlCredentials::Static(Secret::new([username.expose(), b":", password.expose()].concat()))
+        }
+        (_, Some(User { password: Password::Argon2id(_), .. })) => {
+            let message =
+                "static credentials in URLs need a first user whose password is known in plain, not as a hash";
+            report.note(place, message);
+            UrlCredentials::PerCall
+        }
+    }
+}
+
+const PASSWORDS: [&str; 4] = ["password_env", "password_file", "password_hash", "password_hash_env"];
+
+fn user(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<User> {
+    fields.refuse("password", NO_PASSWORDS);
+    let name = fields.take("username").required().parse(|text| {
+        username(text)?;
+        if text == CALL_USER {
+            Err("`call` is the gateway's own user; choose another name")
+        } else {
+            Ok(text.to_owned())
+        }
+    });
+    let Some((key, field)) = fields.take_one_of(PASSWORDS) else {
+        fields.report().note(fields.place(), format!("a user needs one of {}", PASSWORDS.join(", ")));
+        return None;
+    };
+    let password = match key {
+        "password_hash" => field.parse(Argon2idHash::parse).map(Password::Argon2id),
+        "password_hash_env" => hash_in_env(field, secrets),
+        _ => long_password(key, field, secrets),
+    };
+    Some(User { username: name?, password: password? })
+}
+
+fn hash_in_env(field: Field<'_>, secrets: &dyn Secrets) -> Option<Password> {
+    let (report, place) = (field.report(), field.key_place());
+    let secret = secret_in_env(field, secrets)?;
+    let hash = Argon2idHash::parse(secret.expose_str().unwrap_or_default());
+    hash.map(Password::Argon2id).map_err(|error| report.note(place, format!("`password_hash_env`: {error}"))).ok()
+}
+
+fn long_password(key: &str, field: Field<'_>, secrets: &dyn Secrets) -> Option<Password> {
+    let (report, place) = (field.report(), field.key_place());
+    let secret = plain_password(key, field, secrets)?;
+    if secret.len() < MIN_PASSWORD {
+        let length = secret.len();
+        report.note(place, format!("`{key}`: the password has {length} bytes; at least {MIN_PASSWORD} are needed"));
+        return None;
+    }
+    Some(Password::Plain(secret))
+}
+
+/// All but what RFC 3986, section 2.3, calls unreserved.
+fn percent_encode(bytes: &[u8]) -> Secret {
+    // Room for the longest, so that no half of it is left behind where the buffer was before.
+    let mut encoded = Vec::with_capacity(bytes.len() * 3);
+    for &byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte),
+            _ => encoded.extend(format!("%{byte:02X}").into_bytes()),
+        }
+    }
+    Secret::new(encoded)
+}

@@ -1,0 +1,119 @@
+//! `tokens`, `callers`, `limits`, `say`, `sensitive`, `bodies`.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::super::{BodyLimits, Limit, Per, Sentences, TokenRules, Unbound, UnidentifiedCallers};
+use crate::{
+    sanitize::SensitiveNames,
+    yaml::{Field, Fields},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How many limits an agent may have: each is a cell in the state store for each caller or call.
+const MAX_LIMITS: usize = 16;
+
+/// `allow` and `burst`.
+const COUNT: RangeInclusive<u64> = 1..=10_000;
+
+/// How many sensitive names an agent may have.
+const MAX_SENSITIVE: usize = 256;
+
+/// How long a sentence may be, in characters.
+const MAX_SENTENCE: usize = 500;
+
+/// `bodies`.
+const BODY: RangeInclusive<usize> = 1 << 10..=64 << 20;
+
+pub(super) fn tokens(fields: &mut Fields<'_>) -> TokenRules {
+    let default = TokenRules::default();
+    let lifetime = fields.take("lifetime").duration(SECOND..=DAY);
+    let grace = fields.take("grace").duration(Duration::ZERO..=DAY);
+    let bind = fields.take("unbound").choice(&[("bind", true), ("deny", false)]).unwrap_or(true);
+    let within = fields.take("bind_within");
+    if within.is_given() && !bind {
+        within.report().note(within.key_place(), "`bind_within` is read only with `unbound: bind`; remove one of them");
+    }
+    let window = within.duration(SECOND..=HOUR);
+    TokenRules {
+        lifetime: lifetime.unwrap_or(default.lifetime),
+        grace: grace.unwrap_or(default.grace),
+        unbound: match (bind, window) {
+            (false, _) => Unbound::Deny,
+            (true, Some(window)) => Unbound::Bind(window),
+            (true, None) => default.unbound,
+        },
+    }
+}
+
+pub(super) fn unidentified_callers(fields: &mut Fields<'_>) -> UnidentifiedCallers {
+    let choices = [("per_call", UnidentifiedCallers::PerCall), ("shared", UnidentifiedCallers::Shared)];
+    fields.take("unidentified").choice(&choices).unwrap_or(UnidentifiedCallers::PerCall)
+}
+
+pub(super) fn limits(field: Field<'_>) -> Vec<Limit> {
+    let items = field.list(MAX_LIMITS).unwrap_or_default();
+    items.into_iter().filter_map(|item| item.mapping(limit)).collect()
+}
+
+fn limit(fields: &mut Fields<'_>) -> Option<Limit> {
+    let per = fields.take("per").required().choice(&[("caller", Per::Caller), ("call", Per::Call)]);
+    let allow = count(fields.take("allow").required());
+    let every = fields.take("every").required().duration(Duration::from_millis(1)..=DAY);
+    let burst = count(fields.take("burst"));
+    let allow = allow?;
+    Some(Limit { per: per?, allow, every: every?, burst: burst.unwrap_or(allow) })
+}
+
+fn count(field: Field<'_>) -> Option<u32> {
+    field.integer(COUNT).and_then(|count| u32::try_from(count).ok())
+}
+
+pub(super) fn sentences(fields: &mut Fields<'_>) -> Sentences {
+    let default = Sentences::default();
+    let mut sentence = |key, default| fields.take(key).parse(speakable).unwrap_or(default);
+    Sentences {
+        limited: sentence("limited", default.limited),
+        expired: sentence("expired", default.expired),
+        slow: sentence("slow", default.slow),
+        unavailable: sentence("unavailable", default.unavailable),
+    }
+}
+
+fn speakable(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if text.trim().is_empty() {
+        Err("there is nothing to say; write a sentence or remove the key".to_owned())
+    } else if length > MAX_SENTENCE {
+        Err(format!("the sentence has {length} characters; at most {MAX_SENTENCE} are allowed"))
+    } else if text.chars().any(char::is_control) {
+        Err("a sentence must be on one line, without control characters".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+pub(super) fn sensitive(field: Field<'_>) -> SensitiveNames {
+    let items = field.list(MAX_SENSITIVE).unwrap_or_default();
+    SensitiveNames::with(items.into_iter().filter_map(|item| item.parse(argument_name)))
+}
+
+fn argument_name(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
+        Err("the name of an argument has 1 to 128 bytes and no control characters")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+pub(super) fn bodies(fields: &mut Fields<'_>) -> BodyLimits {
+    let default = BodyLimits::default();
+    let mut size = |key, default| fields.take(key).size(BODY).unwrap_or(default);
+    BodyLimits {
+        request: size("request", default.request),
+        callback: size("callback", default.callback),
+        response: size("response", default.response),
+    }
+}

@@ -1,0 +1,571 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    basic::{Check, Credentials},
+    keys::MacKey,
+    policy::{
+        BodyLimits, Expose, ExposedPath, Limit, Per, Sentences, Timeouts, TokenRules, Unbound, UnidentifiedCallers,
+        UrlCredentials,
+    },
+    sanitize::SensitiveNames,
+};
+
+const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$Jj3HHfVBGsHkrvzcgRvwqw";
+
+fn secrets() -> HashMap<String, Secret> {
+    let pairs = [
+        ("AGENT_USER", "agent"),
+        ("AGENT_PASSWORD", "sesame"),
+        ("LONG", "a password of some length/@"),
+        ("SHORT", "fifteen bytes.."),
+        ("EMPTY", ""),
+        ("NEWLINE", "a password of some length\n"),
+        ("COLON", "a:b"),
+        ("HASH", HASH),
+        ("password.txt", "another password of some length"),
+        ("empty.txt", ""),
+        ("SWML_BASIC_AUTH_USER", "signalwire"),
+        ("SWML_BASIC_AUTH_PASSWORD", "of the agent"),
+        ("GATEWAY_PASSWORD", "of the platform, now"),
+        ("GATEWAY_PASSWORD_BEFORE", "of the platform, before"),
+    ];
+    pairs.map(|(name, value)| (name.to_owned(), Secret::new(value))).into()
+}
+
+fn seed() -> Seed {
+    Seed { process_key: MacKey::new(b"process"), generated_password: Secret::new("generated") }
+}
+
+fn compiled(text: &str) -> Result<Agent, Vec<String>> {
+    compile("p.yaml", text, &secrets(), &seed())
+        .map_err(|mistakes| mistakes.iter().map(|m| m.to_string().trim_start_matches("p.yaml:").to_owned()).collect())
+}
+
+/// A policy with the two keys that are required, and this behind them.
+fn agent(more: &str) -> Agent {
+    let text = format!("agent: bank\nupstream: {{ url: http://127.0.0.1:3000 }}\n{more}");
+    compiled(&text).unwrap_or_else(|mistakes| panic!("{more}: {mistakes:?}"))
+}
+
+/// The same with this within `upstream`.
+fn upstream(url: &str, more: &str) -> crate::policy::Upstream {
+    let text = format!("agent: bank\nmatch: {{ path: /bank }}\nupstream:\n  url: {url}\n  {more}\n");
+    compiled(&text).unwrap_or_else(|mistakes| panic!("{url} {more}: {mistakes:?}")).upstream
+}
+
+fn accepts(agent: &Agent, username: &str, password: &str) -> bool {
+    let credentials = Credentials { username: username.into(), password: Secret::new(password) };
+    match agent.platform.users.check(&credentials, |_| false) {
+        Check::Accepted => true,
+        Check::Refused => false,
+        Check::Slow(slow) => slow.run().is_some(),
+    }
+}
+
+// === what the keys do ===
+
+#[test]
+fn absent_keys_have_their_defaults() {
+    let agent = agent("");
+    assert_eq!((agent.name.as_str(), agent.path.as_str(), &agent.host), ("bank", "", &None));
+    assert_eq!(agent.upstream.timeouts, Timeouts::default());
+    assert!(agent.upstream.credentials.is_none() && agent.upstream.aliases.is_empty());
+    assert_eq!(agent.tokens, TokenRules::default());
+    assert_eq!(agent.unidentified_callers, UnidentifiedCallers::PerCall);
+    assert_eq!(agent.limits, []);
+    assert_eq!(agent.say, Sentences::default());
+    assert_eq!(agent.sensitive, SensitiveNames::with([]));
+    assert_eq!(agent.expose, Expose::default());
+    assert_eq!(agent.bodies, BodyLimits::default());
+    assert!(agent.platform.uses_generated_password && accepts(&agent, "signalwire", "generated"));
+    assert!(matches!(agent.platform.url_credentials, UrlCredentials::PerCall));
+}
+
+#[test]
+fn match_says_where_an_agent_is_published() {
+    let published = |text: &str| {
+        let agent = agent(&format!("match: {text}"));
+        (agent.path, agent.host)
+    };
+    assert_eq!(published("{ path: / }"), (String::new(), None));
+    assert_eq!(published("{ path: /a/b-c_d.e }"), ("/a/b-c_d.e".into(), None));
+    assert_eq!(published("{ host: Agents.Example.COM. }"), (String::new(), Some("agents.example.com".into())));
+    assert_eq!(published("{ host: '[::1]' }"), (String::new(), Some("[::1]".into())));
+}
+
+#[test]
+fn the_upstream_url_says_where_an_agent_is() {
+    for (url, https, host, port, path) in [
+        ("http://127.0.0.1:3000", false, "127.0.0.1", 3000, "/bank"),
+        ("http://127.0.0.1:3000/", false, "127.0.0.1", 3000, ""),
+        ("http://127.0.0.1:3000/held", false, "127.0.0.1", 3000, "/held"),
+        ("https://Agent.Internal", true, "agent.internal", 443, "/bank"),
+        ("http://agent", false, "agent", 80, "/bank"),
+        ("http://[2001:db8::1]:81/x", false, "2001:db8::1", 81, "/x"),
+    ] {
+        let upstream = upstream(url, "");
+        let found = (upstream.https, upstream.host.as_str(), upstream.port, upstream.path.as_str());
+        assert_eq!(found, (https, host, port, path), "{url}");
+    }
+}
+
+#[test]
+fn the_agents_own_credentials() {
+    for more in ["username: agent", "username_env: AGENT_USER"] {
+        let credentials = upstream("http://a", &format!("{more}\n  password_env: AGENT_PASSWORD")).credentials.unwrap();
+        assert_eq!(credentials.username, "agent", "{more}");
+        assert_eq!(credentials.password.expose_str(), Some("sesame"));
+        assert_eq!(credentials.header.expose_str(), Some("Basic YWdlbnQ6c2VzYW1l"));
+    }
+    let credentials = upstream("http://a", "username: agent\n  password_file: password.txt").credentials.unwrap();
+    assert_eq!(credentials.password.expose_str(), Some("another password of some length"));
+}
+
+#[test]
+fn aliases_and_timeouts() {
+    let upstream = upstream(
+        "http://a",
+        "aliases: [https://Old.example.com, http://b:8080/]\n  timeouts: { connect: 1s, answer: 2s, exchange: 3s }",
+    );
+    let alias = |host: &str, port| Authority { host: host.into(), port };
+    assert_eq!(upstream.aliases, [alias("old.example.com", None), alias("b", Some(8080))]);
+    let [connect, answer, exchange] = [1, 2, 3].map(Duration::from_secs);
+    assert_eq!(upstream.timeouts, Timeouts { connect, answer, exchange });
+}
+
+#[test]
+fn users_of_the_gateway() {
+    let agent = agent(&format!(
+        "platform:\n  users:\n    - {{ username: a, password_env: LONG }}\n    - {{ username: b, password_file: password.txt }}\n    \
+         - {{ username: c, password_hash: {HASH:?} }}\n    - {{ username: d, password_hash_env: HASH }}\n"
+    ));
+    assert!(!agent.platform.uses_generated_password);
+    assert!(accepts(&agent, "a", "a password of some length/@"));
+    assert!(accepts(&agent, "b", "another password of some length"));
+    assert!(!accepts(&agent, "signalwire", "generated") && !accepts(&agent, "a", "generated"));
+    for hashed in ["c", "d"] {
+        let credentials = Credentials { username: hashed.into(), password: Secret::new("x") };
+        assert!(matches!(agent.platform.users.check(&credentials, |_| false), Check::Slow(_)));
+    }
+}
+
+#[test]
+fn static_credentials_in_urls_are_the_first_users() {
+    for (users, expected) in [
+        (
+            "users: [{ username: 'a b', password_env: LONG }, { username: c, password_env: LONG }]",
+            "a%20b:a%20password%20of%20some%20length%2F%40",
+        ),
+        ("", "signalwire:generated"),
+    ] {
+        let agent = agent(&format!("platform:\n  insecure_static_url_credentials: true\n  {users}\n"));
+        let UrlCredentials::Static(pair) = agent.platform.url_credentials else { panic!("{users}") };
+        assert_eq!(pair.expose_str(), Some(expected));
+    }
+}
+
+#[test]
+fn tokens_and_callers() {
+    let [hour, second, minute] = [3600, 1, 60].map(Duration::from_secs);
+    assert_eq!(
+        agent("tokens: { lifetime: 1h, grace: 1s, unbound: bind, bind_within: 1m }").tokens,
+        TokenRules { lifetime: hour, grace: second, unbound: Unbound::Bind(minute) }
+    );
+    assert_eq!(agent("tokens: { unbound: deny }").tokens.unbound, Unbound::Deny);
+    assert_eq!(agent("tokens: { grace: 0s }").tokens.grace, Duration::ZERO);
+    for (word, rule) in [("per_call", UnidentifiedCallers::PerCall), ("shared", UnidentifiedCallers::Shared)] {
+        assert_eq!(agent(&format!("callers: {{ unidentified: {word} }}")).unidentified_callers, rule);
+    }
+}
+
+#[test]
+fn limits_say_whose_how_many_and_how_fast() {
+    let limits =
+        agent("limits:\n- { per: caller, allow: 10, every: 1m }\n- { per: call, allow: 3, every: 500ms, burst: 1 }")
+            .limits;
+    let limit = |per, allow, every, burst| Limit { per, allow, every: Duration::from_millis(every), burst };
+    assert_eq!(limits, [limit(Per::Caller, 10, 60_000, 10), limit(Per::Call, 3, 500, 1)]);
+    assert_eq!(agent("limits: []").limits, []);
+}
+
+#[test]
+fn sentences_names_paths_and_sizes() {
+    let say = agent("say: { limited: a, expired: b, slow: c, unavailable: \"d: é\" }").say;
+    let [limited, expired, slow, unavailable] = ["a", "b", "c", "d: é"].map(str::to_owned);
+    assert_eq!(say, Sentences { limited, expired, slow, unavailable });
+
+    let sensitive = agent("sensitive: [to_account]").sensitive;
+    assert!(sensitive.contains("TO_ACCOUNT") && sensitive.contains("pin") && !sensitive.contains("amount"));
+
+    let expose = agent("expose: [health, /mcp, '/files/*']\nhealth_path: /ready").expose;
+    let paths = vec![ExposedPath::Exact("/mcp".into()), ExposedPath::Below("/files/".into())];
+    assert_eq!(expose, Expose { health: Some("/ready".into()), paths });
+    assert_eq!(agent("expose: [health]").expose.health.as_deref(), Some("/health"));
+
+    let bodies = agent("bodies: { request: 2KiB, callback: 3KiB, response: 4KiB }").bodies;
+    assert_eq!(bodies, BodyLimits { request: 2048, callback: 3072, response: 4096 });
+}
+
+// === what is wrong, and where ===
+
+#[test]
+fn each_mistake_has_its_place_and_its_words() {
+    let head = "agent: bank\nupstream: { url: http://a }\n";
+    let cases = [
+        ("match: { path: bank }", "3:16: `path`: the path `bank` must start with `/`"),
+        ("match: { path: /bank/ }", "3:16: `path`: the path `/bank/` must not end in `/`"),
+        ("match: { path: /a//b }", "3:16: `path`: the path `/a//b` must not hold `//`"),
+        ("match: { path: /a/../b }", "3:16: `path`: the path `/a/../b` must not hold `.` or `..` as a segment"),
+        ("match: { path: /a%62 }", "3:16: `path`: the path `/a%62` must not hold any of `?#%*\\`"),
+        ("match: { path: '/a?b' }", "3:16: `path`: the path `/a?b` must not hold any of `?#%*\\`"),
+        ("match: { path: /a b }", "3:16: `path`: the path `/a b` must hold visible ASCII characters only"),
+        ("match: { path: /é }", "3:16: `path`: the path `/é` must hold visible ASCII characters only"),
+        ("match: { path: /.root/x }", "3:16: `path`: `/.root` is the gateway's own; choose another path"),
+        (
+            "match: { host: 'a:80' }",
+            "3:16: `host`: `a:80` is no host; write it like `agents.example.com`, without scheme and port",
+        ),
+        (
+            "match: { host: https://a }",
+            "3:16: `host`: `https://a` is no host; write it like `agents.example.com`, without scheme and port",
+        ),
+        (
+            "match: { host: '' }",
+            "3:16: `host`: `` is no host; write it like `agents.example.com`, without scheme and port",
+        ),
+        ("match: { pth: /a }", "3:10: unknown key `pth`; did you mean `path`?"),
+        ("limit: []", "3:1: unknown key `limit`; did you mean `limits`?"),
+        ("limits: [{ per: caller, allow: 10 }]", "3:10: `every` is missing"),
+        ("limits: [{ per: agent, allow: 10, every: 1m }]", "3:17: `per`: must be `caller` or `call`, not `agent`"),
+        ("limits: [{ per: call, allow: 0, every: 1m }]", "3:30: `allow` is 0; it must be from 1 to 10000"),
+        (
+            "limits: [{ per: call, allow: 1, every: 60 }]",
+            "3:40: `every` needs a unit: `60s` for seconds, `60m` for minutes",
+        ),
+        ("limits: [{ per: call, allow: 1, every: 25h }]", "3:40: `every` is `25h`; it must be from 1ms to 24h"),
+        ("limits: [{ per: call, allow: 1, every: 1m, burst: 0 }]", "3:51: `burst` is 0; it must be from 1 to 10000"),
+        ("tokens: { unbound: allow }", "3:20: `unbound`: must be `bind` or `deny`, not `allow`"),
+        (
+            "tokens: { unbound: deny, bind_within: 1m }",
+            "3:26: `bind_within` is read only with `unbound: bind`; remove one of them",
+        ),
+        ("tokens: { lifetime: 25h }", "3:21: `lifetime` is `25h`; it must be from 1s to 24h"),
+        ("tokens: { bind_within: 2h }", "3:24: `bind_within` is `2h`; it must be from 1s to 1h"),
+        ("callers: { unidentified: deny }", "3:26: `unidentified`: must be `per_call` or `shared`, not `deny`"),
+        ("say: { limited: '' }", "3:17: `limited`: there is nothing to say; write a sentence or remove the key"),
+        ("say: { slow: \"a\\nb\" }", "3:14: `slow`: a sentence must be on one line, without control characters"),
+        (
+            "sensitive: ['']",
+            "3:13: an item of `sensitive`: the name of an argument has 1 to 128 bytes and no control characters",
+        ),
+        ("expose: [helth]", "3:10: an item of `expose`: the path `helth` must start with `/`"),
+        (
+            "expose: [/*]",
+            "3:10: an item of `expose`: `/*` would expose the whole agent, or its SWML; name single paths",
+        ),
+        ("expose: [/]", "3:10: an item of `expose`: `/` would expose the whole agent, or its SWML; name single paths"),
+        (
+            "expose: [/swaig/*]",
+            "3:10: an item of `expose`: `/swaig/*` is reachable with its token, and only so; remove it",
+        ),
+        (
+            "expose: [health, /health]",
+            "3:9: `health` answers at `/health`, which can't be passed on too; keep one of them",
+        ),
+        (
+            "expose: [/debug_events]",
+            "3:10: an item of `expose`: `/debug_events` is reachable with its token, and only so; remove it",
+        ),
+        ("expose: [/a*]", "3:10: an item of `expose`: the path `/a*` must not hold any of `?#%*\\`"),
+        (
+            "health_path: /health",
+            "3:1: `health_path` is read only where `expose` lists `health`; add that or remove this",
+        ),
+        ("bodies: { request: 1000 }", "3:20: `request` needs a unit: `1000KiB`, `1000MiB`, or `1000B` for bytes"),
+        ("bodies: { request: 1GiB }", "3:20: `request` is `1GiB`; it must be from 1KiB to 64MiB"),
+        ("platform: { users: [] }", "3:20: `users` must list a user; without the key, a password is made at start"),
+        ("platform: { users: [{ password_env: LONG }] }", "3:21: `username` is missing"),
+        (
+            "platform: { users: [{ username: a }] }",
+            "3:21: a user needs one of password_env, password_file, password_hash, password_hash_env",
+        ),
+        (
+            "platform: { users: [{ username: call, password_env: LONG }] }",
+            "3:33: `username`: `call` is the gateway's own user; choose another name",
+        ),
+        (
+            "platform: { users: [{ username: 'a:b', password_env: LONG }] }",
+            "3:33: `username`: a user name must not be empty nor hold a colon or a control character",
+        ),
+        (
+            "platform: { users: [{ username: a, password_env: NOBODY }] }",
+            "3:36: `password_env`: the environment variable `NOBODY` is not set",
+        ),
+        (
+            "platform: { users: [{ username: a, password_env: EMPTY }] }",
+            "3:36: `password_env`: the environment variable `EMPTY` is empty",
+        ),
+        (
+            "platform: { users: [{ username: a, password_env: SHORT }] }",
+            "3:36: `password_env`: the password has 15 bytes; at least 16 are needed",
+        ),
+        (
+            "platform: { users: [{ username: a, password_env: NEWLINE }] }",
+            "3:36: `password_env`: the password holds a control character, perhaps a newline at its end",
+        ),
+        (
+            "platform: { users: [{ username: a, password_file: none.txt }] }",
+            "3:36: `password_file`: the file `none.txt` can't be used: there is none",
+        ),
+        (
+            "platform: { users: [{ username: a, password_file: empty.txt }] }",
+            "3:36: `password_file`: the file `empty.txt` is empty",
+        ),
+        (
+            "platform: { users: [{ username: a, password_hash: x }] }",
+            "3:51: `password_hash`: not an argon2id hash in PHC form ($argon2id$v=19$…); `swaigate hash-password` makes one",
+        ),
+        (
+            "platform: { users: [{ username: a, password_hash_env: LONG }] }",
+            "3:36: `password_hash_env`: not an argon2id hash in PHC form ($argon2id$v=19$…); `swaigate hash-password` makes one",
+        ),
+        (
+            "platform: { users: [{ username: a, password_env: LONG, password_hash_env: HASH }] }",
+            "3:56: `password_hash_env` and `password_env` exclude each other; keep one",
+        ),
+        (
+            "platform: { insecure_static_url_credentials: yes, users: [{ username: a, password_hash_env: HASH }] }",
+            "3:46: static credentials in URLs need a first user whose password is known in plain, not as a hash",
+        ),
+        (
+            "functions: {}",
+            "3:1: unknown key `functions`; known here: agent, match, upstream, platform, tokens, callers, limits, say, sensitive, expose, health_path, bodies",
+        ),
+    ];
+    let found = |more: &str| compiled(&format!("{head}{more}\n")).map(|_| ()).err().unwrap_or_default();
+    let wrong: Vec<_> =
+        cases.into_iter().map(|case| (case, found(case.0))).filter(|(case, found)| found != &[case.1]).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn each_mistake_about_the_upstream_has_its_place_and_its_words() {
+    let cases = [
+        ("url: ftp://a", "3:8: `url`: write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`"),
+        ("url: http://${HOST}", "3:8: `url`: the URL's host holds characters that no host has"),
+        (
+            "url: http://u:hunter2@a",
+            "3:8: `url`: the URL must not hold a user and password; name them with `username` and `password_env`",
+        ),
+        ("url: http://a?b", "3:8: `url`: the URL must not hold a query or fragment"),
+        ("url: 'http://a#b'", "3:8: `url`: the URL must not hold a query or fragment"),
+        ("url: http://a:0", "3:8: `url`: nothing listens at port 0"),
+        ("url: http://a/b/", "3:8: `url`: the path `/b/` must not end in `/`"),
+        ("uri: http://a", "3:3: `url` is missing"),
+        (
+            "password: hunter2",
+            "4:3: a password is never written in this file; name where it is with `password_env` or `password_file`",
+        ),
+        ("username: a", "4:3: `username` needs a password beside it: `password_env` or `password_file`"),
+        ("password_env: LONG", "4:3: `password_env` needs a user beside it: `username` or `username_env`"),
+        (
+            "{username_env: COLON, password_env: LONG}",
+            "4:3: `username_env`: a user name must not be empty nor hold a colon or a control character",
+        ),
+        (
+            "{username: a, username_env: AGENT_USER, password_env: LONG}",
+            "5:3: `username_env` and `username` exclude each other; keep one",
+        ),
+        (
+            "aliases: [https://a/b]",
+            "4:13: an item of `aliases`: an origin ends behind its host and port; remove the path, query or fragment",
+        ),
+        ("aliases: [a]", "4:13: an item of `aliases`: write an origin like `https://agents.example.com`"),
+        ("aliases: ['https://{a}']", "4:13: an item of `aliases`: the host holds characters that no host has"),
+        ("aliases: [https://u@a]", "4:13: an item of `aliases`: an origin has no user and password"),
+        ("timeouts: { answer: 120s }", "4:23: `answer` must be less than 120s, when the platform itself gives up"),
+        ("timeouts: { answer: 20s, exchange: 19s }", "4:38: `exchange` must not be less than `answer`, which is 20s"),
+        ("timeouts: { exchange: 1m }", "4:25: `exchange` must not be less than `answer`, which is 1m50s"),
+        ("timeouts: { connect: 2m }", "4:24: `connect` is `2m`; it must be from 1ms to 1m"),
+    ];
+    let found = |more: &str| {
+        let url = if more.starts_with("ur") { "" } else { "  url: http://a\n" };
+        // A flow mapping stands for its keys, one a line.
+        let lines = more.trim_matches(['{', '}']).split(", ").collect::<Vec<_>>().join("\n  ");
+        let lines = if more.starts_with('{') { lines } else { more.to_owned() };
+        compiled(&format!("agent: bank\nupstream:\n{url}  {lines}\n")).map(|_| ()).err().unwrap_or_default()
+    };
+    let wrong: Vec<_> = cases
+        .into_iter()
+        .map(|case| (case, found(case.0)))
+        .filter(|(case, found)| found.first().map(String::as_str) != Some(case.1))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn all_mistakes_of_a_file_come_at_once() {
+    let text = "\
+agent: the bank
+match: { path: bank }
+upstream:
+  url: http://u:hunter2@127.0.0.1:3000
+  password: hunter2
+  timeouts: { answer: 2m }
+platform:
+  users:
+    - { username: call, password_env: NOBODY }
+limits:
+  - { per: caler, allow: ten, every: 60 }
+say: { limitd: x }
+bodies: { request: 5 }
+mode: enforce
+";
+    let mistakes = compiled(text).unwrap_err();
+    let places: Vec<String> = mistakes.iter().map(|m| m.splitn(3, ':').take(2).collect::<Vec<_>>().join(":")).collect();
+    let expected =
+        ["1:8", "2:16", "4:8", "5:3", "6:23", "9:19", "9:25", "11:12", "11:26", "11:38", "12:8", "13:20", "14:1"];
+    assert_eq!(places, expected, "{mistakes:#?}");
+    assert!(!mistakes.concat().contains("hunter2"), "{mistakes:#?}");
+}
+
+#[test]
+fn what_is_required_is_missed() {
+    assert_eq!(compiled("{}").unwrap_err(), ["1:1: `agent` is missing", "1:1: `upstream` is missing"]);
+    assert_eq!(compiled("agent: a\nupstream: {}").unwrap_err(), ["2:11: `url` is missing"]);
+}
+
+#[test]
+fn lists_are_bounded() {
+    let limit = "{ per: call, allow: 1, every: 1m }";
+    for (key, item, most) in [("limits", limit, 16), ("sensitive", "a", 256), ("expose", "/a", 100)] {
+        let listed = |count: usize| format!("{key}: [{}]", vec![item; count].join(", "));
+        let _ = agent(&listed(most));
+        let mistakes = compiled(&format!("agent: a\nupstream: {{ url: http://a }}\n{}", listed(most + 1))).unwrap_err();
+        assert!(mistakes[0].ends_with(&format!("has {} items; at most {most} are allowed", most + 1)), "{mistakes:?}");
+    }
+    let say = |length: usize| format!("say: {{ slow: {} }}", "é".repeat(length));
+    let _ = agent(&say(500));
+    let mistakes = compiled(&format!("agent: a\nupstream: {{ url: http://a }}\n{}", say(501))).unwrap_err();
+    assert_eq!(mistakes, ["3:14: `slow`: the sentence has 501 characters; at most 500 are allowed"]);
+}
+
+// === without a file, and the shipped files ===
+
+#[test]
+fn one_url_is_enough_for_an_agent() {
+    let agent = compile_for_upstream("http://us%2Fer:p%40ss:w@rd@127.0.0.1:3000/bank", &seed()).unwrap();
+    assert_eq!((agent.name.as_str(), agent.path.as_str(), agent.upstream.path.as_str()), ("default", "/bank", "/bank"));
+    assert_eq!((agent.upstream.host.as_str(), agent.upstream.port, agent.upstream.https), ("127.0.0.1", 3000, false));
+    let credentials = agent.upstream.credentials.unwrap();
+    assert_eq!((credentials.username.as_str(), credentials.password.expose_str()), ("us/er", Some("p@ss:w@rd")));
+    assert_eq!(agent.limits.len(), 2);
+    assert!(agent.platform.uses_generated_password);
+
+    for url in ["https://agent", "https://agent/"] {
+        let agent = compile_for_upstream(url, &seed()).unwrap();
+        assert_eq!((agent.path.as_str(), agent.upstream.path.as_str(), agent.upstream.port), ("", "", 443), "{url}");
+        assert!(agent.upstream.credentials.is_none());
+    }
+}
+
+#[test]
+fn a_wrong_url_is_refused_without_repeating_its_password() {
+    for (url, expected) in [
+        ("127.0.0.1:3000", "write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`"),
+        ("http://hunter2@a", "the URL holds a user without a password"),
+        ("http://u:@a", "the URL's password is empty or holds a control character"),
+        ("http://u:hunter2%0a@a", "the URL's password is empty or holds a control character"),
+        (
+            "http://u:hunter2%zz@a",
+            "the URL holds a `%` that is not followed by two hexadecimal digits; write `%25` for `%` itself",
+        ),
+        (
+            "http://u:hunter2%é@a",
+            "the URL holds a `%` that is not followed by two hexadecimal digits; write `%25` for `%` itself",
+        ),
+        (
+            "http://u:hunter2%+1@a",
+            "the URL holds a `%` that is not followed by two hexadecimal digits; write `%25` for `%` itself",
+        ),
+        ("http://u%3Ax:hunter2@a", "a user name must not be empty nor hold a colon or a control character"),
+        ("http://u:80/hunter2@a", "the URL's path holds a `@`; in a password, write `%2F` for `/`"),
+        ("http://u:hun/ter2@a", "write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`"),
+        ("http://a/b?c", "the URL must not hold a query or fragment"),
+        ("http://a/b/", "the path `/b/` must not end in `/`"),
+    ] {
+        let mistakes = compile_for_upstream(url, &seed()).unwrap_err();
+        assert_eq!(mistakes, [Mistake::of_file("--upstream", expected)], "{url}");
+    }
+}
+
+#[test]
+fn public_urls_are_origins() {
+    for (text, origin) in [
+        ("https://Agents.example.com", "https://agents.example.com"),
+        ("https://agents.example.com:443/", "https://agents.example.com"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://a:443", "http://a:443"),
+    ] {
+        assert_eq!(text.parse::<PublicUrl>().unwrap().origin(), origin);
+    }
+    for text in [
+        "",
+        "agents.example.com",
+        "https://a/b",
+        "https://a?",
+        "https://a#",
+        "https://u:p@a",
+        "wss://a",
+        "https://${A}",
+    ] {
+        assert!(text.parse::<PublicUrl>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn every_shipped_policy_compiles() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/examples");
+    let files = std::fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path());
+    let mut texts: Vec<_> = files
+        .filter(|path| path.file_name().unwrap() != "gateway.yaml")
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    texts.push(("default.yaml".to_owned(), default_policy().to_owned()));
+    assert!(texts.len() >= 2);
+    for (file, text) in texts {
+        if let Err(mistakes) = compile(&file, &text, &secrets(), &seed()) {
+            panic!("{mistakes:#?}");
+        }
+    }
+}
+
+#[test]
+fn the_default_policy_limits_callers_as_the_guide_does() {
+    let agent = compile("default.yaml", default_policy(), &secrets(), &seed()).unwrap();
+    let minute = Duration::from_secs(60);
+    let limit = |per, allow| Limit { per, allow, every: minute, burst: allow };
+    assert_eq!(agent.limits, [limit(Per::Caller, 10), limit(Per::Call, 60)]);
+}
+
+proptest! {
+    #[test]
+    fn no_policy_makes_it_panic(keys in prop::collection::vec((
+        prop::sample::select(vec![
+            "agent", "match", "upstream", "platform", "tokens", "callers", "limits", "say", "sensitive", "expose",
+            "health_path", "bodies", "- path", "  url", "  users", "  - per", "    every", "  timeouts", "  aliases",
+        ]),
+        "[ -~]{0,20}",
+    ), 0..10)) {
+        let text: String = keys.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+        let _ = compiled(&text);
+    }
+
+    #[test]
+    fn no_url_makes_it_panic(url in "(https?://)?[\\PC]{0,30}") {
+        let _ = compile_for_upstream(&url, &seed());
+    }
+}

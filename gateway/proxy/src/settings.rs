@@ -1,0 +1,242 @@
+//! `gateway.yaml`, the policy files, and the secrets that both name.
+//!
+//! `policies/README.md` lists every key with its default and bounds. All paths in a file are relative to its folder.
+
+mod files;
+mod sections;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use swaigate_core::{
+    keys::{Key, KeyError, KeyRing},
+    policy::{Agent, PublicUrl, Seed, compile},
+    secret::Secret,
+    yaml::{self, Mistake},
+};
+
+pub use files::FileSecrets;
+
+/// How the process runs: what `gateway.yaml` says.
+#[derive(Debug)]
+pub struct Settings {
+    /// The file they were read from, if there is one.
+    pub file: Option<PathBuf>,
+    /// Where the platform reaches the gateway: what the file says, else the first listener, if all are loopback.
+    pub public_url: PublicUrl,
+    /// Where it listens; at least one.
+    pub listen: Vec<Listener>,
+    /// Where metrics, health and administration are.
+    pub admin: Admin,
+    /// The folder of the policy files.
+    pub policies: PathBuf,
+    /// The keys of tokens, newest first. None: one is made and kept with the state.
+    pub token_keys: Vec<TokenKey>,
+    /// What is remembered between requests.
+    pub state: EmbeddedState,
+    /// Where decisions are written down.
+    pub audit: Audit,
+    /// How many worker threads serve requests; at least 1.
+    pub threads: usize,
+    /// What a connection may take.
+    pub connections: Connections,
+    /// What all bodies together may take.
+    pub bodies: Bodies,
+    /// What is logged, and how.
+    pub log: Log,
+    /// How it stops.
+    pub shutdown: Shutdown,
+    /// What is allowed but should be looked at, for the log.
+    pub notes: Vec<String>,
+}
+
+/// An address for the platform's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// An IP address and a port that isn't 0.
+    pub address: SocketAddr,
+    /// Whether it may be reached from other machines without TLS.
+    pub insecure_plaintext: bool,
+}
+
+/// The address for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admin {
+    /// A loopback address and a port that isn't 0.
+    pub address: SocketAddr,
+}
+
+/// A key for tokens, as configured.
+#[derive(Debug, Clone)]
+pub struct TokenKey {
+    /// Its name, 1 to 64 visible ASCII characters; no two keys have tags that are the same.
+    pub id: String,
+    /// At least [`swaigate_core::keys::MIN_KEY_BYTES`] bytes.
+    pub secret: Secret,
+}
+
+/// State kept in this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedState {
+    /// The folder of what outlives a restart.
+    pub path: PathBuf,
+    /// How many rate cells are kept, 16 to 10,000,000. Beyond it the idlest go first.
+    pub max_cells: usize,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The file, one JSON object a line.
+    pub path: PathBuf,
+    /// How many records may wait to be written, 1 to 1,000,000.
+    pub queue: usize,
+}
+
+/// Limits on connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// How many may be open at once, 1 to 1,000,000.
+    pub max: usize,
+    /// How long the whole head of a request may take, 10 ms to 5 min.
+    pub header_timeout: Duration,
+    /// How long a connection may be idle between requests, up to 1 h.
+    pub keepalive: Duration,
+}
+
+/// Limits on bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bodies {
+    /// How many bytes all bodies in flight in the process may have together, 64 KiB to 64 GiB.
+    pub budget: usize,
+    /// How long one may take to arrive, 10 ms to 10 min.
+    pub timeout: Duration,
+}
+
+/// The program's own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// What is logged: this and everything worse.
+    pub level: tracing::Level,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the process stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long it still accepts requests after it said that it isn't ready, up to 10 min.
+    pub delay: Duration,
+    /// How long requests under way may take to end after that, up to 1 h.
+    pub drain: Duration,
+}
+
+/// The agents of all policy files.
+#[derive(Debug)]
+pub struct LoadedPolicies {
+    /// One for each file, in the order of the files' names; at least one.
+    pub agents: Vec<Agent>,
+    /// What is allowed but should be looked at, for the log.
+    pub notes: Vec<String>,
+}
+
+/// How many policy files are read.
+const MAX_POLICIES: usize = 1000;
+
+/// Reads `gateway.yaml`.
+///
+/// # Errors
+/// All mistakes in it, or why it can't be read.
+pub fn load(path: &Path) -> Result<Settings, Vec<Mistake>> {
+    let name = path.display().to_string();
+    let text = files::text(path).map_err(|error| vec![Mistake::of_file(&name, error)])?;
+    let folder = files::folder_of(path);
+    let secrets = FileSecrets::new(folder);
+    let mut settings = yaml::read(&name, &text, |fields| sections::settings(fields, folder, &secrets))?;
+    settings.file = Some(path.to_owned());
+    settings.notes = secrets.into_notes();
+    Ok(settings)
+}
+
+/// The settings of `swaigate run --upstream`: the defaults, at these addresses, with paths in the current folder.
+pub fn for_loopback(listen: SocketAddr, admin: SocketAddr) -> Settings {
+    sections::defaults(listen, admin)
+}
+
+/// Reads the policy files: every `*.yaml` and `*.yml` of the folder, in the order of their names. Folders within it, files
+/// whose name starts with a dot, and `gateway.yaml` itself are passed over.
+///
+/// # Errors
+/// All mistakes of all files; that the folder can't be read, or holds no policy.
+pub fn load_policies(settings: &Settings, seed: &Seed) -> Result<LoadedPolicies, Vec<Mistake>> {
+    let folder = &settings.policies;
+    let of_folder = |message: String| vec![Mistake::of_file(folder.display().to_string(), message)];
+    let paths = files::policies_in(folder, settings.file.as_deref())
+        .map_err(|error| of_folder(format!("the folder of the policies can't be read: {error}")))?;
+    if paths.is_empty() {
+        return Err(of_folder("no policy is here; each agent needs a file like `bank.yaml`".to_owned()));
+    }
+    if paths.len() > MAX_POLICIES {
+        return Err(of_folder(format!("{} policies are here; at most {MAX_POLICIES} are read", paths.len())));
+    }
+    let secrets = FileSecrets::new(folder);
+    let (mut agents, mut mistakes) = (Vec::new(), Vec::new());
+    for path in paths {
+        match load_policy(&path, &secrets, seed, settings.bodies.budget) {
+            Ok(agent) => agents.push(agent),
+            Err(more) => mistakes.extend(more),
+        }
+    }
+    if mistakes.is_empty() { Ok(LoadedPolicies { agents, notes: secrets.into_notes() }) } else { Err(mistakes) }
+}
+
+/// The ring of these keys, newest first.
+///
+/// # Errors
+/// [`KeyError`] if there is none, if one is too short, or if two can't be told apart.
+pub fn key_ring(keys: &[TokenKey]) -> Result<KeyRing, KeyError> {
+    let keys = keys.iter().map(|key| Key::new(&key.id, &key.secret)).collect::<Result<_, _>>()?;
+    KeyRing::new(keys)
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Whether only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(self.address)
+    }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+fn load_policy(path: &Path, secrets: &FileSecrets, seed: &Seed, budget: usize) -> Result<Agent, Vec<Mistake>> {
+    let name = path.display().to_string();
+    let of_file = |message: String| vec![Mistake::of_file(&name, message)];
+    let agent = compile(&name, &files::text(path).map_err(of_file)?, secrets, seed)?;
+    let largest = agent.bodies.request.max(agent.bodies.callback).max(agent.bodies.response);
+    if largest > budget {
+        return Err(of_file(format!(
+            "`bodies` allows {largest} bytes, more than the {budget} that gateway.yaml's `bodies.budget` has for all"
+        )));
+    }
+    Ok(agent)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! The sections of `gateway.yaml`, each read into its struct.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use swaigate_core::{
+    keys::Key,
+    origin::Authority,
+    policy::{PublicUrl, Secrets, secret_in_env, secret_in_file},
+    yaml::{Field, Fields},
+};
+use tracing::Level;
+
+use super::{
+    Admin, Audit, Bodies, Connections, EmbeddedState, Listener, Log, LogFormat, Settings, Shutdown, TokenKey,
+    is_loopback, key_ring,
+};
+
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+
+/// How many listeners, and how many keys, there may be.
+const MAX_LISTED: usize = 16;
+
+const TERMINATE: &str = "this version has no TLS; put a TLS terminator (nginx, Caddy, a load balancer) in front";
+
+pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Secrets) -> Option<Settings> {
+    let public_url = fields.take("public_url");
+    let listen = listeners(fields.take("listen").required());
+    let admin = fields.take("admin").section(|fields| admin(fields, &listen));
+    let public_url = public(public_url, &listen);
+    let policies = path(fields.take("policies"), folder, "policies");
+    let token_keys = token_keys(fields.take("token_keys"), secrets);
+    let state = fields.take("state").section(|fields| state(fields, folder));
+    let audit = fields.take("audit").section(|fields| Audit {
+        path: path(fields.take("path"), folder, "audit/audit.jsonl"),
+        queue: count(fields.take("queue"), 1..=1_000_000, 8192),
+    });
+    Some(Settings {
+        policies,
+        token_keys,
+        state,
+        audit,
+        threads: count(fields.take("threads"), 1..=1024, default_threads()),
+        connections: fields.take("connections").section(connections),
+        bodies: fields.take("bodies").section(bodies),
+        log: fields.take("log").section(log),
+        shutdown: fields.take("shutdown").section(shutdown),
+        file: None,
+        notes: Vec::new(),
+        public_url: public_url?,
+        listen,
+        admin,
+    })
+}
+
+/// The settings without a file. They are those of an empty one, as a test checks.
+pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
+    Settings {
+        file: None,
+        public_url: origin_of(listen),
+        listen: vec![Listener { address: listen, insecure_plaintext: false }],
+        admin: Admin { address: admin },
+        policies: PathBuf::from("policies"),
+        token_keys: Vec::new(),
+        state: EmbeddedState { path: PathBuf::from("state"), max_cells: 100_000 },
+        audit: Audit { path: PathBuf::from("audit/audit.jsonl"), queue: 8192 },
+        threads: default_threads(),
+        connections: Connections::default(),
+        bodies: Bodies::default(),
+        log: Log::default(),
+        shutdown: Shutdown::default(),
+        notes: Vec::new(),
+    }
+}
+
+// === addresses ===
+
+fn listeners(field: Field<'_>) -> Vec<Listener> {
+    let (report, place, given) = (field.report(), field.place(), field.is_given());
+    let items = field.list(MAX_LISTED);
+    if given && items.as_ref().is_some_and(Vec::is_empty) {
+        report.note(place, "`listen` must list an address, like `{ address: \"127.0.0.1:8080\" }`");
+    }
+    let mut listeners: Vec<Listener> = Vec::new();
+    for item in items.unwrap_or_default() {
+        let place = item.place();
+        let Some(listener) = item.mapping(listener) else { continue };
+        if listeners.iter().any(|other| other.address == listener.address) {
+            report.note(place, format!("`{}` is listed twice", listener.address));
+        }
+        listeners.push(listener);
+    }
+    listeners
+}
+
+fn listener(fields: &mut Fields<'_>) -> Option<Listener> {
+    fields.refuse("tls", TERMINATE);
+    let field = fields.take("address").required();
+    let (report, place) = (field.report(), field.place());
+    let address = field.parse(address);
+    let insecure_plaintext = fields.take("insecure_plaintext").bool().unwrap_or(false);
+    let listener = Listener { address: address?, insecure_plaintext };
+    if !listener.is_loopback() && !insecure_plaintext {
+        let advice =
+            "and listen on 127.0.0.1, or add `insecure_plaintext: true` where the network between is yours alone";
+        report.note(place, format!("other machines can reach `{}`, and {TERMINATE} {advice}", listener.address));
+    }
+    Some(listener)
+}
+
+fn admin(fields: &mut Fields<'_>, listen: &[Listener]) -> Admin {
+    let field = fields.take("address");
+    let (report, place) = (field.report(), field.place());
+    let address = field.parse(address).unwrap_or(ADMIN);
+    if !is_loopback(address) {
+        report
+            .note(place, format!("`{address}` can be reached from other machines; the admin address must be loopback"));
+    }
+    if listen.iter().any(|listener| listener.address == address) {
+        report.note(place, format!("`{address}` is in `listen` too; give the admin address a port of its own"));
+    }
+    Admin { address }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        _ => Err("write an IP address and a port, like `127.0.0.1:8080` or `[::1]:8080`".to_owned()),
+    }
+}
+
+fn public(field: Field<'_>, listen: &[Listener]) -> Option<PublicUrl> {
+    if field.is_given() {
+        return field.parse(str::parse);
+    }
+    // Without a listener there is a mistake about that already.
+    let local = listen.iter().all(Listener::is_loopback);
+    if !local {
+        let message =
+            "`public_url` is missing: where does the platform reach the gateway? Like `https://agents.example.com`";
+        field.report().note(field.key_place(), message);
+    }
+    listen.first().map(|listener| origin_of(listener.address))
+}
+
+fn origin_of(address: SocketAddr) -> PublicUrl {
+    let host = match address {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    };
+    let port = (address.port() != 80).then_some(address.port());
+    PublicUrl { https: false, authority: Authority { host, port } }
+}
+
+// === keys and paths ===
+
+fn token_keys(field: Field<'_>, secrets: &dyn Secrets) -> Vec<TokenKey> {
+    let (report, place, given) = (field.report(), field.place(), field.is_given());
+    let items = field.list(MAX_LISTED);
+    if given && items.as_ref().is_some_and(Vec::is_empty) {
+        report.note(place, "`token_keys` must list a key; without it, one is made and kept with the state");
+    }
+    let mut keys: Vec<TokenKey> = Vec::new();
+    for item in items.unwrap_or_default() {
+        let place = item.place();
+        let Some(key) = item.mapping(|fields| token_key(fields, secrets)) else { continue };
+        keys.push(key);
+        if let Err(error) = key_ring(&keys) {
+            report.note(place, error.to_string());
+            keys.pop();
+        }
+    }
+    keys
+}
+
+fn token_key(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<TokenKey> {
+    fields.refuse(
+        "secret",
+        "a secret is never written in this file; name where it is with `secret_env` or `secret_file`",
+    );
+    let id = fields.take("id").required().parse(key_id);
+    let Some((key, field)) = fields.take_one_of(["secret_env", "secret_file"]) else {
+        fields.report().note(fields.place(), "a key needs `secret_env` or `secret_file`");
+        return None;
+    };
+    let (report, place) = (field.report(), field.key_place());
+    let secret = if key == "secret_env" { secret_in_env(field, secrets) } else { secret_in_file(field, secrets) };
+    let (id, secret) = (id?, secret?);
+    Key::new(&id, &secret).map_err(|error| report.note(place, format!("`{key}`: {error}"))).ok()?;
+    Some(TokenKey { id, secret })
+}
+
+fn key_id(text: &str) -> Result<String, &'static str> {
+    if (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("the id of a key is 1 to 64 visible ASCII characters")
+    }
+}
+
+fn path(field: Field<'_>, folder: &Path, default: &str) -> PathBuf {
+    let parsed = field.parse(|text| {
+        if text.is_empty() || text.contains('\0') {
+            Err("write a path, like `policies/`")
+        } else {
+            Ok(folder.join(text))
+        }
+    });
+    parsed.unwrap_or_else(|| folder.join(default))
+}
+
+// === the small sections ===
+
+fn state(fields: &mut Fields<'_>, folder: &Path) -> EmbeddedState {
+    fields.refuse("redis", "a Redis store is not in this version; use `embedded`");
+    fields.take("embedded").section(|fields| EmbeddedState {
+        path: path(fields.take("path"), folder, "state"),
+        max_cells: count(fields.take("max_cells"), 16..=10_000_000, 100_000),
+    })
+}
+
+fn connections(fields: &mut Fields<'_>) -> Connections {
+    let default = Connections::default();
+    Connections {
+        max: count(fields.take("max"), 1..=1_000_000, default.max),
+        header_timeout: fields.take("header_timeout").duration(MOMENT..=5 * MINUTE).unwrap_or(default.header_timeout),
+        keepalive: fields.take("keepalive").duration(Duration::ZERO..=60 * MINUTE).unwrap_or(default.keepalive),
+    }
+}
+
+fn bodies(fields: &mut Fields<'_>) -> Bodies {
+    let default = Bodies::default();
+    Bodies {
+        budget: fields.take("budget").size(64 << 10..=64 << 30).unwrap_or(default.budget),
+        timeout: fields.take("timeout").duration(MOMENT..=10 * MINUTE).unwrap_or(default.timeout),
+    }
+}
+
+fn log(fields: &mut Fields<'_>) -> Log {
+    let default = Log::default();
+    let levels = [("error", Level::ERROR), ("warn", Level::WARN), ("info", Level::INFO), ("debug", Level::DEBUG)];
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    Log {
+        level: fields.take("level").choice(&levels).unwrap_or(default.level),
+        format: fields.take("format").choice(&formats).unwrap_or(default.format),
+    }
+}
+
+fn shutdown(fields: &mut Fields<'_>) -> Shutdown {
+    let default = Shutdown::default();
+    Shutdown {
+        delay: fields.take("delay").duration(Duration::ZERO..=10 * MINUTE).unwrap_or(default.delay),
+        drain: fields.take("drain").duration(Duration::ZERO..=60 * MINUTE).unwrap_or(default.drain),
+    }
+}
+
+fn count(field: Field<'_>, bounds: RangeInclusive<u64>, default: usize) -> usize {
+    field.integer(bounds).and_then(|count| usize::try_from(count).ok()).unwrap_or(default)
+}
+
+fn default_threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(1024)
+}
+
+const MOMENT: Duration = Duration::from_millis(10);
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { max: 10_000, header_timeout: Duration::from_secs(10), keepalive: Duration::from_secs(75) }
+    }
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self { budget: 256 << 20, timeout: Duration::from_secs(30) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::INFO, format: LogFormat::Text }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, drain: Duration::from_secs(120) }
+    }
+}

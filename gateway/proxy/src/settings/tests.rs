@@ -1,0 +1,322 @@
+use std::os::unix::fs::PermissionsExt;
+
+use swaigate_core::keys::MacKey;
+use tempfile::TempDir;
+use tracing::Level;
+
+use super::*;
+
+/// A folder of its own for one test.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = Self(TempDir::new().unwrap());
+        for (name, text) in files {
+            let path = folder.path(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn load(&self) -> Result<Settings, Vec<String>> {
+        load(&self.path("gateway.yaml")).map_err(|mistakes| self.words(&mistakes))
+    }
+
+    /// Mistakes without the folder's name.
+    fn words(&self, mistakes: &[Mistake]) -> Vec<String> {
+        let prefix = format!("{}/", self.0.path().display());
+        mistakes.iter().map(|m| m.to_string().replace(&prefix, "")).collect()
+    }
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef\n";
+const LISTEN: &str = "listen: [{ address: \"127.0.0.1:8080\" }]\n";
+
+fn seed() -> Seed {
+    Seed { process_key: MacKey::new(b"process"), generated_password: Secret::new("generated") }
+}
+
+/// Settings that are right, with this behind the one key that is required.
+fn settings(more: &str) -> Settings {
+    let folder =
+        Folder::new(&[("gateway.yaml", &format!("{LISTEN}{more}")), ("key.txt", KEY), ("old.txt", &KEY.repeat(2))]);
+    let mut settings = folder.load().unwrap_or_else(|mistakes| panic!("{more}: {mistakes:?}"));
+    for path in [&mut settings.policies, &mut settings.state.path, &mut settings.audit.path] {
+        if let Ok(below) = path.strip_prefix(folder.0.path()) {
+            *path = below.to_owned();
+        }
+    }
+    settings
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
+    let mut with_file = settings("");
+    assert!(with_file.file.take().unwrap().ends_with("gateway.yaml"));
+    let without = for_loopback(address("127.0.0.1:8080"), address("127.0.0.1:9901"));
+    assert_eq!(format!("{with_file:?}"), format!("{without:?}"));
+
+    assert_eq!(without.public_url.origin(), "http://127.0.0.1:8080");
+    assert_eq!(without.state, EmbeddedState { path: "state".into(), max_cells: 100_000 });
+    assert_eq!(without.audit, Audit { path: "audit/audit.jsonl".into(), queue: 8192 });
+    let [header_timeout, keepalive, timeout, drain] = [10, 75, 30, 120].map(Duration::from_secs);
+    assert_eq!(without.connections, Connections { max: 10_000, header_timeout, keepalive });
+    assert_eq!(without.bodies, Bodies { budget: 256 << 20, timeout });
+    assert_eq!(without.log, Log { level: Level::INFO, format: LogFormat::Text });
+    assert_eq!(without.shutdown, Shutdown { delay: Duration::ZERO, drain });
+    assert!(without.threads >= 1);
+}
+
+#[test]
+fn every_key_lands() {
+    let settings = settings(
+        "\
+public_url: https://agents.example.com
+admin: { address: \"[::1]:9000\" }
+policies: agents/
+token_keys: [{ id: new, secret_file: key.txt }, { id: old, secret_file: old.txt }]
+state: { embedded: { path: kept, max_cells: 16 } }
+audit: { path: /var/log/audit.jsonl, queue: 1 }
+threads: 3
+connections: { max: 5, header_timeout: 1s, keepalive: 0s }
+bodies: { budget: 64MiB, timeout: 2s }
+log: { level: debug, format: json }
+shutdown: { delay: 5s, drain: 10s }
+",
+    );
+    let seconds = Duration::from_secs;
+    assert_eq!(settings.public_url.origin(), "https://agents.example.com");
+    assert_eq!(settings.listen, [Listener { address: address("127.0.0.1:8080"), insecure_plaintext: false }]);
+    assert_eq!(settings.admin.address, address("[::1]:9000"));
+    assert_eq!(settings.policies, Path::new("agents/"));
+    let keys: Vec<_> = settings.token_keys.iter().map(|key| (key.id.as_str(), key.secret.len())).collect();
+    assert_eq!(keys, [("new", 32), ("old", 65)]);
+    assert_eq!(key_ring(&settings.token_keys).unwrap().newest().id(), "new");
+    assert_eq!(settings.state, EmbeddedState { path: "kept".into(), max_cells: 16 });
+    assert_eq!(settings.audit, Audit { path: "/var/log/audit.jsonl".into(), queue: 1 });
+    assert_eq!(settings.threads, 3);
+    assert_eq!(settings.connections, Connections { max: 5, header_timeout: seconds(1), keepalive: seconds(0) });
+    assert_eq!(settings.bodies, Bodies { budget: 64 << 20, timeout: seconds(2) });
+    assert_eq!(settings.log, Log { level: Level::DEBUG, format: LogFormat::Json });
+    assert_eq!(settings.shutdown, Shutdown { delay: seconds(5), drain: seconds(10) });
+}
+
+#[test]
+fn listeners_that_others_can_reach_need_a_word() {
+    let folder = Folder::new(&[(
+        "gateway.yaml",
+        "public_url: https://a\nlisten: [{ address: \"0.0.0.0:80\", insecure_plaintext: true }, { address: \"[::ffff:127.0.0.1]:81\" }]\n",
+    )]);
+    let listen = folder.load().unwrap().listen;
+    assert_eq!(listen.iter().map(Listener::is_loopback).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn the_public_url_of_a_loopback_listener() {
+    for (listen, origin) in [("127.0.0.2:80", "http://127.0.0.2"), ("[::1]:8080", "http://[::1]:8080")] {
+        assert_eq!(for_loopback(address(listen), address("127.0.0.1:1")).public_url.origin(), origin);
+    }
+}
+
+#[test]
+fn each_mistake_has_its_place_and_its_words() {
+    let cases = [
+        ("", "1:1: the file has no keys"),
+        ("threads: 1", "1:1: `listen` is missing"),
+        ("listen: []", "1:9: `listen` must list an address, like `{ address: \"127.0.0.1:8080\" }`"),
+        (
+            "listen: [{ address: localhost:80 }]",
+            "1:21: `address`: write an IP address and a port, like `127.0.0.1:8080` or `[::1]:8080`",
+        ),
+        (
+            "listen: [{ address: '127.0.0.1:0' }]",
+            "1:21: `address`: write an IP address and a port, like `127.0.0.1:8080` or `[::1]:8080`",
+        ),
+        (
+            "listen: [{ address: '1.2.3.4:80' }]\npublic_url: https://a",
+            "1:21: other machines can reach `1.2.3.4:80`, and this version has no TLS; put a TLS terminator (nginx, Caddy, a load balancer) in front and listen on 127.0.0.1, or add `insecure_plaintext: true` where the network between is yours alone",
+        ),
+        (
+            "listen: [{ address: '1.2.3.4:80', insecure_plaintext: true }]",
+            "1:1: `public_url` is missing: where does the platform reach the gateway? Like `https://agents.example.com`",
+        ),
+        (
+            "listen: [{ address: '127.0.0.1:80', tls: { certificate: c } }]",
+            "1:37: this version has no TLS; put a TLS terminator (nginx, Caddy, a load balancer) in front",
+        ),
+        ("listen: [{ address: '127.0.0.1:80' }, { address: '127.0.0.1:80' }]", "1:39: `127.0.0.1:80` is listed twice"),
+        (
+            "L\nadmin: { address: '0.0.0.0:9901' }",
+            "3:19: `0.0.0.0:9901` can be reached from other machines; the admin address must be loopback",
+        ),
+        (
+            "L\nadmin: { address: '127.0.0.1:8080' }",
+            "3:19: `127.0.0.1:8080` is in `listen` too; give the admin address a port of its own",
+        ),
+        (
+            "L\npublic_url: https://a/b",
+            "3:13: `public_url`: an origin ends behind its host and port; remove the path, query or fragment",
+        ),
+        ("L\npublic_url: a.example.com", "3:13: `public_url`: write an origin like `https://agents.example.com`"),
+        ("L\npolicies: ''", "3:11: `policies`: write a path, like `policies/`"),
+        ("L\ntoken_keys: []", "3:13: `token_keys` must list a key; without it, one is made and kept with the state"),
+        ("L\ntoken_keys: [{ id: a }]", "3:14: a key needs `secret_env` or `secret_file`"),
+        ("L\ntoken_keys: [{ secret_file: key.txt }]", "3:14: `id` is missing"),
+        (
+            "L\ntoken_keys: [{ id: '', secret_file: key.txt }]",
+            "3:20: `id`: the id of a key is 1 to 64 visible ASCII characters",
+        ),
+        (
+            "L\ntoken_keys: [{ id: a, secret_file: short.txt }]",
+            "3:23: `secret_file`: token key `a` has 31 bytes; at least 32 are needed",
+        ),
+        (
+            "L\ntoken_keys: [{ id: a, secret_file: none.txt }]",
+            "3:23: `secret_file`: the file `none.txt` can't be used: No such file or directory (os error 2)",
+        ),
+        (
+            "L\ntoken_keys: [{ id: a, secret_file: . }]",
+            "3:23: `secret_file`: the file `.` can't be used: it is not a file",
+        ),
+        (
+            "L\ntoken_keys: [{ id: a, secret_env: SWAIGATE_TEST_UNSET }]",
+            "3:23: `secret_env`: the environment variable `SWAIGATE_TEST_UNSET` is not set",
+        ),
+        (
+            "L\ntoken_keys: [{ id: a, secret: x, secret_file: key.txt }]",
+            "3:23: a secret is never written in this file; name where it is with `secret_env` or `secret_file`",
+        ),
+        (
+            "L\ntoken_keys: [{ id: a, secret_file: key.txt }, { id: a, secret_file: key.txt }]",
+            "3:47: token keys `a` and `a` can't be told apart; give one another id",
+        ),
+        ("L\nstate: { redis: {} }", "3:10: a Redis store is not in this version; use `embedded`"),
+        ("L\nstate: { embedded: { max_cells: 1 } }", "3:33: `max_cells` is 1; it must be from 16 to 10000000"),
+        ("L\naudit: { queue: 0 }", "3:17: `queue` is 0; it must be from 1 to 1000000"),
+        ("L\nthreads: 0", "3:10: `threads` is 0; it must be from 1 to 1024"),
+        ("L\nconnections: { max: 0 }", "3:21: `max` is 0; it must be from 1 to 1000000"),
+        ("L\nconnections: { header_timeout: 0s }", "3:32: `header_timeout` is `0s`; it must be from 10ms to 5m"),
+        ("L\nconnections: { keepalive: 2h }", "3:27: `keepalive` is `2h`; it must be from 0s to 1h"),
+        ("L\nbodies: { budget: 1KiB }", "3:19: `budget` is `1KiB`; it must be from 64KiB to 64GiB"),
+        ("L\nbodies: { timeout: 30 }", "3:20: `timeout` needs a unit: `30s` for seconds, `30m` for minutes"),
+        ("L\nlog: { level: trace }", "3:15: `level`: must be `error` or `warn` or `info` or `debug`, not `trace`"),
+        ("L\nlog: { format: xml }", "3:16: `format`: must be `text` or `json`, not `xml`"),
+        ("L\nshutdown: { drain: 2h }", "3:20: `drain` is `2h`; it must be from 0s to 1h"),
+        ("L\nlogs: {}", "3:1: unknown key `logs`; did you mean `log`?"),
+    ];
+    let found = |text: &str| {
+        let text = text.replacen('L', LISTEN, usize::from(text.starts_with('L')));
+        let folder = Folder::new(&[("gateway.yaml", &text), ("key.txt", KEY), ("short.txt", &KEY[1..])]);
+        folder.load().map(|_| ()).err().unwrap_or_default()
+    };
+    let differs = |(case, found): &((&str, &str), Vec<String>)| *found != [format!("gateway.yaml:{}", case.1)];
+    let wrong: Vec<_> = cases.into_iter().map(|case| (case, found(case.0))).filter(differs).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn all_mistakes_come_at_once() {
+    let text = "listen: [{ address: x }]\nadmin: { address: y }\nthreads: 0\nlog: { level: z }\nfoo: 1\n";
+    let folder = Folder::new(&[("gateway.yaml", text)]);
+    let mistakes = folder.load().unwrap_err();
+    let places: Vec<_> = mistakes.iter().map(|m| m.split(':').skip(1).take(2).collect::<Vec<_>>().join(":")).collect();
+    assert_eq!(places, ["1:21", "2:19", "3:10", "4:15", "5:1"], "{mistakes:#?}");
+}
+
+#[test]
+fn files_that_cannot_be_read_say_so() {
+    let folder = Folder::new(&[("a/b", "")]);
+    assert!(folder.load().unwrap_err()[0].starts_with("gateway.yaml:1:1: the file can't be read: No such file"));
+    fs::write(folder.path("gateway.yaml"), b"listen: \xff").unwrap();
+    assert_eq!(folder.load().unwrap_err(), ["gateway.yaml:1:1: the file is not UTF-8"]);
+    fs::write(folder.path("gateway.yaml"), vec![b'#'; yaml::MAX_BYTES + 1]).unwrap();
+    assert!(folder.load().unwrap_err()[0].contains("it has more than 1048576 bytes"));
+}
+
+const POLICY: &str = "upstream: { url: http://127.0.0.1:3000 }\nplatform: { users: [{ username: a, password_file: ../password.txt }] }\n";
+
+#[test]
+fn policies_are_the_yaml_files_of_the_folder_by_name() {
+    let policy = |name: &str| format!("agent: {name}\nmatch: {{ path: /{name} }}\n{POLICY}");
+    let folder = Folder::new(&[
+        ("password.txt", "a password of some length\r\n"),
+        ("p/gateway.yaml", &format!("{LISTEN}policies: .\n")),
+        ("p/b.yml", &policy("b")),
+        ("p/a.yaml", &policy("a")),
+        ("p/.hidden.yaml", "wrong"),
+        ("p/README.md", "wrong"),
+        ("p/below/c.yaml", "wrong"),
+        ("p/c.yaml/file", "wrong"),
+    ]);
+    let settings = load(&folder.path("p/gateway.yaml")).unwrap();
+    let loaded = load_policies(&settings, &seed()).unwrap();
+    assert_eq!(loaded.agents.iter().map(|agent| agent.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(loaded.notes, [] as [String; 0]);
+
+    fs::set_permissions(folder.path("password.txt"), fs::Permissions::from_mode(0o644)).unwrap();
+    let notes = load_policies(&settings, &seed()).unwrap().notes;
+    assert!(!notes.is_empty() && notes[0].contains("every user of this machine can read it"), "{notes:?}");
+}
+
+#[test]
+fn mistakes_of_all_policies_come_at_once() {
+    let folder = Folder::new(&[
+        ("gateway.yaml", &format!("{LISTEN}bodies: {{ budget: 1MiB }}\n")),
+        ("policies/a.yaml", "agent: a"),
+        ("policies/b.yaml", "agent: b\nupstream: { url: http://b }\n"),
+        (
+            "policies/c.yaml",
+            "agent: c\nupstream: { url: http://c, username: x, password_env: SWAIGATE_TEST_UNSET }\nlimit: []",
+        ),
+    ]);
+    let settings = folder.load().unwrap();
+    assert_eq!(
+        folder.words(&load_policies(&settings, &seed()).unwrap_err()),
+        [
+            "policies/a.yaml:1:1: `upstream` is missing",
+            "policies/b.yaml:1:1: `bodies` allows 16777216 bytes, more than the 1048576 that gateway.yaml's `bodies.budget` has for all",
+            "policies/c.yaml:2:41: `password_env`: the environment variable `SWAIGATE_TEST_UNSET` is not set",
+            "policies/c.yaml:3:1: unknown key `limit`; did you mean `limits`?",
+        ]
+    );
+}
+
+#[test]
+fn a_folder_without_policies_is_a_mistake() {
+    let folder = Folder::new(&[("gateway.yaml", LISTEN), ("policies/README.md", "")]);
+    let settings = folder.load().unwrap();
+    let mistakes = folder.words(&load_policies(&settings, &seed()).unwrap_err());
+    assert_eq!(mistakes, ["policies:1:1: no policy is here; each agent needs a file like `bank.yaml`"]);
+    fs::remove_dir_all(&settings.policies).unwrap();
+    assert!(
+        load_policies(&settings, &seed()).unwrap_err()[0]
+            .message
+            .starts_with("the folder of the policies can't be read")
+    );
+}
+
+#[test]
+fn secrets_come_from_the_environment_too() {
+    let secrets = FileSecrets::new(Path::new("."));
+    let path = swaigate_core::policy::Secrets::env(&secrets, "PATH").unwrap();
+    assert_eq!(path.expose(), std::env::var_os("PATH").unwrap().as_encoded_bytes());
+    assert!(swaigate_core::policy::Secrets::env(&secrets, "SWAIGATE=UNSET").is_none());
+}
+
+#[test]
+fn the_shipped_example_is_right_but_for_its_secrets() {
+    let example = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/examples/gateway.yaml"));
+    let mistakes = load(example).unwrap_err();
+    assert!(mistakes.len() == 1 && mistakes[0].message.contains("`SWAIGATE_TOKEN_KEY` is not set"), "{mistakes:?}");
+}
