@@ -271,9 +271,72 @@ impl Reply {
     }
 }
 
+// === impl Reason ===
+
+impl Reason {
+    /// Whether the agent gave no answer that could be passed on.
+    pub fn is_the_agents_fault(self) -> bool {
+        match self {
+            Reason::AgentUnreachable
+            | Reason::AgentTimeout
+            | Reason::AgentBroken
+            | Reason::AgentUnauthorized
+            | Reason::AgentStatus
+            | Reason::AgentTooLarge
+            | Reason::AgentEncoded
+            | Reason::AgentNotJson
+            | Reason::UrlAmbiguous
+            | Reason::UrlForbidden
+            | Reason::CredentialInDocument
+            | Reason::AnswerSlow => true,
+            Reason::Ok
+            | Reason::NotFound
+            | Reason::MethodNotAllowed
+            | Reason::HeaderTooLarge
+            | Reason::BadRequest
+            | Reason::BodyTooLarge
+            | Reason::BodyTimeout
+            | Reason::ClientGone
+            | Reason::Overloaded
+            | Reason::AuditFull
+            | Reason::CredentialsMissing
+            | Reason::CredentialsWrong
+            | Reason::CredentialsForeign
+            | Reason::BodyNotJson
+            | Reason::BodyDuplicateKey
+            | Reason::BodyTooDeep
+            | Reason::FunctionMissing
+            | Reason::ArgumentsDisagree
+            | Reason::TokenMissing
+            | Reason::TokenMalformed
+            | Reason::TokenKeyUnknown
+            | Reason::TokenMismatch
+            | Reason::TokenForeignCall
+            | Reason::TokenExpired
+            | Reason::TokenUnbound
+            | Reason::Limited
+            | Reason::Internal => false,
+        }
+    }
+}
+
 // === impl Route ===
 
 impl Route {
+    /// Every route.
+    pub const ALL: [Route; 10] = [
+        Route::Swml,
+        Route::Swaig,
+        Route::Includes,
+        Route::Summary,
+        Route::Debug,
+        Route::Callback,
+        Route::Asset,
+        Route::Health,
+        Route::Exposed,
+        Route::Unknown,
+    ];
+
     /// The route of a URL that was minted for this kind.
     pub fn of(kind: Kind) -> Route {
         match kind {
@@ -327,19 +390,6 @@ mod tests {
     use super::*;
     use crate::json;
 
-    const ROUTES: [Route; 10] = [
-        Route::Swml,
-        Route::Swaig,
-        Route::Includes,
-        Route::Summary,
-        Route::Debug,
-        Route::Callback,
-        Route::Asset,
-        Route::Health,
-        Route::Exposed,
-        Route::Unknown,
-    ];
-
     #[test]
     fn reasons_have_a_name_each_and_a_meaning() {
         let names: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
@@ -352,7 +402,7 @@ mod tests {
 
     #[test]
     fn every_answer_is_json() {
-        for route in ROUTES {
+        for route in Route::ALL {
             for reason in Reason::ALL {
                 let reply = reply(route, *reason, &Sentences::default());
                 assert!(json::parse(&reply.body).is_ok(), "{route:?} {reason:?}");
@@ -385,7 +435,7 @@ mod tests {
 
     #[test]
     fn strangers_get_a_status_whatever_the_route() {
-        for route in ROUTES {
+        for route in Route::ALL {
             for (reason, status) in [
                 (Reason::CredentialsMissing, 401),
                 (Reason::CredentialsWrong, 401),

@@ -1,0 +1,201 @@
+//! What all requests share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use swaigate_core::{basic::Fingerprint, policy::Policies};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{audit::Audit, metrics::Metrics, state::StateStore};
+
+/// How many passwords may be hashed at once: each takes a core and some tens of mebibytes for some tens of milliseconds.
+const HASHES_AT_ONCE: usize = 2;
+
+/// How many verified passwords are remembered.
+const MAX_VERIFIED: usize = 1024;
+
+/// The budget's unit in bytes.
+const UNIT: usize = 1024;
+
+/// What all requests share.
+pub struct App {
+    /// The policies in force. A request holds one set from start to end.
+    pub policies: ArcSwap<Policies>,
+    /// Counts and bindings.
+    pub state: Box<dyn StateStore>,
+    /// The audit log's queue.
+    pub audit: Audit,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Passwords that a hash has vouched for.
+    pub verified: Verified,
+    /// The bytes of all bodies in flight.
+    pub bodies: Budget,
+    /// Permits to hash a password.
+    pub hashing: Semaphore,
+    /// How long a request's body may take.
+    pub body_timeout: Duration,
+    /// For how many seconds an idle connection is kept.
+    pub keepalive: u64,
+    draining: AtomicBool,
+    in_flight: AtomicUsize,
+}
+
+/// Fingerprints of passwords that a hash has vouched for; the oldest knowledge is not worth more than the newest, so a
+/// full set is emptied.
+#[derive(Debug, Default)]
+pub struct Verified(DashMap<Fingerprint, ()>);
+
+/// A number of bytes that all bodies in flight share.
+#[derive(Debug)]
+pub struct Budget(Arc<Semaphore>);
+
+/// A part of the budget, given back when it is dropped.
+#[derive(Debug, Default)]
+pub struct Reserved {
+    permit: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+}
+
+/// The budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetSpent;
+
+/// Counts a request as under way until it is dropped.
+pub struct Flight(Arc<App>);
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// See [`App::policies`].
+    pub policies: Policies,
+    /// See [`App::state`].
+    pub state: Box<dyn StateStore>,
+    /// See [`App::audit`].
+    pub audit: Audit,
+    /// See [`App::metrics`].
+    pub metrics: Arc<Metrics>,
+    /// See [`App::bodies`], in bytes.
+    pub body_budget: usize,
+    /// See [`App::body_timeout`].
+    pub body_timeout: Duration,
+    /// See [`App::keepalive`].
+    pub keepalive: Duration,
+}
+
+// === impl App ===
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            policies: ArcSwap::from_pointee(parts.policies),
+            state: parts.state,
+            audit: parts.audit,
+            metrics: parts.metrics,
+            verified: Verified::default(),
+            bodies: Budget::new(parts.body_budget),
+            hashing: Semaphore::new(HASHES_AT_ONCE),
+            body_timeout: parts.body_timeout,
+            keepalive: parts.keepalive.as_secs().max(1),
+            draining: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts a request as under way.
+    pub fn take_off(self: &Arc<Self>) -> Flight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.metrics.in_flight.inc();
+        Flight(Arc::clone(self))
+    }
+
+    /// How many requests and detached exchanges are under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// From now on the gateway isn't ready, and connections are closed after their request.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.in_flight.dec();
+    }
+}
+
+// === impl Verified ===
+
+impl Verified {
+    /// Whether the password behind this was verified.
+    pub fn contains(&self, fingerprint: &Fingerprint) -> bool {
+        self.0.contains_key(fingerprint)
+    }
+
+    /// Remembers that it was.
+    pub fn insert(&self, fingerprint: Fingerprint) {
+        if self.0.len() >= MAX_VERIFIED {
+            self.0.clear();
+        }
+        self.0.insert(fingerprint, ());
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Makes a reservation large enough for `bytes`.
+    ///
+    /// # Errors
+    /// [`BudgetSpent`]; the reservation is as it was.
+    pub fn grow(&self, reserved: &mut Reserved, bytes: usize) -> Result<(), BudgetSpent> {
+        let missing = bytes.saturating_sub(reserved.bytes).div_ceil(UNIT);
+        if missing == 0 {
+            return Ok(());
+        }
+        let units = u32::try_from(missing).map_err(|_| BudgetSpent)?;
+        let more = Arc::clone(&self.0).try_acquire_many_owned(units).map_err(|_| BudgetSpent)?;
+        match &mut reserved.permit {
+            Some(permit) => permit.merge(more),
+            None => reserved.permit = Some(more),
+        }
+        reserved.bytes += missing * UNIT;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_shared_and_given_back() {
+        let budget = Budget::new(10 * UNIT);
+        let (mut a, mut b) = (Reserved::default(), Reserved::default());
+        assert_eq!(budget.grow(&mut a, 4 * UNIT + 1), Ok(()));
+        assert_eq!(budget.grow(&mut a, 5 * UNIT), Ok(()), "already reserved");
+        assert_eq!(budget.grow(&mut b, 5 * UNIT + 1), Err(BudgetSpent));
+        assert_eq!(budget.grow(&mut b, 5 * UNIT), Ok(()));
+        drop(a);
+        assert_eq!(budget.grow(&mut b, 10 * UNIT), Ok(()));
+    }
+}

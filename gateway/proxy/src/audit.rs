@@ -1,0 +1,330 @@
+//! The audit log: one JSON line for each decision.
+//!
+//! The rule for when its queue is full: a request is forwarded only if its record has a place in the queue, so nothing
+//! reaches an agent unrecorded; that request is refused (`audit_full`). Records of refusals may fill three quarters of
+//! the queue and are dropped beyond that, counted in `swaigate_audit_dropped_total`, so that a flood of strangers can't
+//! take the places of real calls. A failed write is tried again until it succeeds; meanwhile the queue fills.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use serde::Serialize;
+use swaigate_core::{
+    id::RequestId,
+    record::Facts,
+    time::Timestamp,
+    verdict::{Decision, Reason, Route},
+};
+use tokio::sync::mpsc::{self, OwnedPermit, Receiver, Sender};
+
+use crate::{clock, metrics::Metrics};
+
+/// How long a failed write waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The queue's sending end.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    queue: Sender<Box<Entry>>,
+    metrics: Arc<Metrics>,
+}
+
+/// The thread that writes. Its end is the end of the log: join it last.
+#[derive(Debug)]
+pub struct Writer(JoinHandle<()>);
+
+/// A place in the queue.
+#[derive(Debug)]
+#[must_use]
+pub struct Slot(OwnedPermit<Box<Entry>>);
+
+/// What is recorded.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it tells.
+    pub event: Event,
+    /// When the request came.
+    pub at: Timestamp,
+    /// The request.
+    pub request: RequestId,
+    /// The agent, if it is known.
+    pub agent: Option<String>,
+    /// What was asked.
+    pub route: Route,
+    /// With which method.
+    pub method: &'static str,
+    /// Who sent it, by the socket.
+    pub client: Option<String>,
+    /// How it ended.
+    pub reason: Reason,
+    /// The HTTP status that was answered; 0 if nothing was.
+    pub status: u16,
+    /// Whether the answer was written to the end.
+    pub delivered: bool,
+    /// The gateway's own time.
+    pub gateway: Duration,
+    /// The agent's time, if it was asked.
+    pub agent_time: Option<Duration>,
+    /// What the decision learned.
+    pub facts: Facts,
+}
+
+/// What a record tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A request has ended.
+    Request,
+    /// The agent has answered a request that had ended already: the caller was told to wait, or left.
+    LateAnswer,
+}
+
+/// Opens the log, makes its folder if there is none, and starts the writer. The file has mode 0600.
+///
+/// # Errors
+/// If the file can't be opened.
+pub fn open(path: &Path, queue: usize, metrics: &Arc<Metrics>) -> io::Result<(Audit, Writer)> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let log = Log { path: path.to_owned(), out: BufWriter::new(open_file(path)?), metrics: Arc::clone(metrics) };
+    let (sender, receiver) = mpsc::channel(queue.max(4));
+    let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || log.write_all(receiver))?;
+    Ok((Audit { queue: sender, metrics: Arc::clone(metrics) }, Writer(thread)))
+}
+
+// === impl Audit ===
+
+impl Audit {
+    /// A place for the record of a request that is to be forwarded. `None` if there is none left.
+    pub fn reserve(&self) -> Option<Slot> {
+        self.queue.clone().try_reserve_owned().ok().map(Slot)
+    }
+
+    /// Records a request that was not forwarded, if there is room for such.
+    pub fn record_refusal(&self, entry: Entry) {
+        let kept_for_forwards = self.queue.max_capacity() / 4;
+        let has_room = self.queue.capacity() > kept_for_forwards;
+        if !has_room || self.queue.try_send(Box::new(entry)).is_err() {
+            self.metrics.audit_dropped.inc();
+        }
+    }
+}
+
+impl Slot {
+    /// Records the request that the place was kept for.
+    pub fn record(self, entry: Entry) {
+        self.0.send(Box::new(entry));
+    }
+}
+
+impl Writer {
+    /// Waits until all that was queued is written. Every [`Audit`] must be gone.
+    pub fn join(self) {
+        let _ = self.0.join();
+    }
+}
+
+// === writing ===
+
+struct Log {
+    path: PathBuf,
+    out: BufWriter<File>,
+    metrics: Arc<Metrics>,
+}
+
+impl Log {
+    fn write_all(mut self, mut queue: Receiver<Box<Entry>>) {
+        while let Some(entry) = queue.blocking_recv() {
+            self.write(&entry);
+            // What comes in a burst is flushed together.
+            while let Ok(entry) = queue.try_recv() {
+                self.write(&entry);
+            }
+            self.retrying(|out| out.flush());
+        }
+    }
+
+    fn write(&mut self, entry: &Entry) {
+        let mut line = serde_json::to_vec(&Line::from(entry)).unwrap_or_default();
+        line.push(b'\n');
+        self.retrying(|out| out.write_all(&line));
+        self.metrics.audit_written.inc();
+    }
+
+    fn retrying(&mut self, write: impl Fn(&mut BufWriter<File>) -> io::Result<()>) {
+        while let Err(error) = write(&mut self.out) {
+            self.metrics.audit_errors.inc();
+            tracing::error!(path = %self.path.display(), %error, "the audit log can't be written; calls are refused when its queue is full");
+            thread::sleep(RETRY);
+        }
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// A record as it is written. What was not learned is left out.
+#[derive(Serialize)]
+struct Line<'e> {
+    time: String,
+    event: &'static str,
+    request_id: String,
+    agent: Option<&'e str>,
+    route: &'static str,
+    method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_id: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller_digest: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    caller_disagrees: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    called: Option<&'e str>,
+    decision: &'static str,
+    reason: &'static str,
+    status: u16,
+    delivered: bool,
+    gateway_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<&'e serde_json::value::RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_mediated: Vec<NotMediated<'e>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'e str>,
+}
+
+#[derive(Serialize)]
+struct NotMediated<'e> {
+    what: &'e str,
+    how: &'static str,
+}
+
+impl<'e> From<&'e Entry> for Line<'e> {
+    fn from(entry: &'e Entry) -> Self {
+        let facts = &entry.facts;
+        let unmediated = facts.unmediated.iter();
+        Self {
+            time: clock::rfc3339(entry.at),
+            event: entry.event.as_str(),
+            request_id: entry.request.to_string(),
+            agent: entry.agent.as_deref(),
+            route: entry.route.as_str(),
+            method: entry.method,
+            client: entry.client.as_deref(),
+            user: facts.user.as_deref(),
+            function: facts.function.as_deref(),
+            call_id: facts.call_id.as_deref(),
+            caller: facts.caller.as_deref(),
+            caller_digest: facts.caller_digest.map(|digest| digest.to_string()),
+            caller_disagrees: facts.caller_disagrees,
+            called: facts.called.as_deref(),
+            decision: Decision::from(entry.reason).as_str(),
+            reason: entry.reason.as_str(),
+            status: entry.status,
+            delivered: entry.delivered,
+            gateway_us: micros(entry.gateway),
+            agent_us: entry.agent_time.map(micros),
+            arguments: facts.arguments.as_deref().and_then(|json| serde_json::from_str(json).ok()),
+            document: facts.document.map(|id| id.to_string()),
+            schema: facts.schema.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            not_mediated: unmediated.map(|u| NotMediated { what: &u.what, how: u.how.as_str() }).collect(),
+            detail: facts.detail.as_deref(),
+        }
+    }
+}
+
+impl Event {
+    fn as_str(self) -> &'static str {
+        match self {
+            Event::Request => "request",
+            Event::LateAnswer => "late_answer",
+        }
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn entry(reason: Reason) -> Entry {
+        Entry {
+            event: Event::Request,
+            at: Timestamp(1_700_000_000_000),
+            request: RequestId([1; 12]),
+            agent: Some("bank".into()),
+            route: Route::Swaig,
+            method: "POST",
+            client: None,
+            reason,
+            status: 200,
+            delivered: true,
+            gateway: Duration::from_micros(50),
+            agent_time: None,
+            facts: Facts { arguments: Some(r#"{"pin":"[REDACTED]"}"#.into()), ..Facts::default() },
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_of_json_in_a_file_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit/audit.jsonl");
+        let (audit, writer) = open(&path, 16, &Arc::new(Metrics::new().unwrap())).unwrap();
+        audit.reserve().unwrap().record(entry(Reason::Ok));
+        audit.record_refusal(entry(Reason::Limited));
+        drop(audit);
+        writer.join();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["decision"], &lines[0]["reason"]), (&"allow".into(), &"ok".into()));
+        assert_eq!((&lines[1]["decision"], &lines[1]["reason"]), (&"refuse".into(), &"limited".into()));
+        assert_eq!(lines[0]["arguments"]["pin"], "[REDACTED]");
+        assert_eq!(lines[0]["time"], "2023-11-14T22:13:20.000Z");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// The queue without its writer: nothing is taken out.
+    fn stuck(capacity: usize) -> (Audit, Receiver<Box<Entry>>) {
+        let (queue, receiver) = mpsc::channel(capacity);
+        (Audit { queue, metrics: Arc::new(Metrics::new().unwrap()) }, receiver)
+    }
+
+    #[test]
+    fn refusals_leave_a_quarter_of_the_queue_to_forwards() {
+        let (audit, _receiver) = stuck(8);
+        for _ in 0..100 {
+            audit.record_refusal(entry(Reason::CredentialsMissing));
+        }
+        assert_eq!(audit.metrics.audit_dropped.get(), 94);
+        let slots: Vec<_> = std::iter::from_fn(|| audit.reserve()).collect();
+        assert_eq!(slots.len(), 2, "then nothing is forwarded any more");
+    }
+}

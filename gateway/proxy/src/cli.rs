@@ -1,0 +1,184 @@
+//! The command line.
+
+use std::{
+    io::Read,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use argon2::{Argon2, password_hash::PasswordHasher};
+use clap::{Args, Parser, Subcommand};
+use swaigate_core::{
+    policy::{Agent, Seed, compile_for_upstream},
+    secret::Secret,
+};
+use tracing::Level;
+use tracing_subscriber::{EnvFilter, fmt::writer::MakeWriterExt};
+
+use crate::{
+    demo, keys, random, reload,
+    run::{self, Gateway},
+    settings::{self, Log, LogFormat, Settings},
+};
+
+/// The shortest password that `hash-password` takes, in bytes.
+const MIN_PASSWORD: usize = 16;
+
+/// A security reverse proxy for voice-AI agents.
+#[derive(Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Protect agents
+    Run(Run),
+    /// Look for mistakes in gateway.yaml and the policies beside it, without running anything
+    Check {
+        /// The file that `run` would be given
+        #[arg(long, value_name = "FILE", default_value = "gateway.yaml")]
+        config: PathBuf,
+    },
+    /// Play a call through a gateway before a sample agent, on this machine, and keep both running
+    Demo,
+    /// Read a password from standard input and print its argon2id hash, for `password_hash`
+    HashPassword,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// gateway.yaml, with the policies it names
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One agent under the default policy, such as http://user:password@127.0.0.1:3000/bank
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    source: Source,
+    /// Where to listen, with --upstream: an address on loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
+    listen: SocketAddr,
+    /// Where metrics and health are, with --upstream
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", conflicts_with = "config")]
+    admin: SocketAddr,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(Run { source, listen, admin }) => match (source.config, source.upstream) {
+            (Some(config), _) => run_config(&config),
+            (None, Some(url)) => run_upstream(&url, listen, admin),
+            (None, None) => Ok(()),
+        },
+        Command::Check { config } => check(&config),
+        Command::Demo => demo::run(),
+        Command::HashPassword => hash_password(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("swaigate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_config(config: &Path) -> anyhow::Result<()> {
+    let seed = run::seed()?;
+    // The log's own settings are in the file, so what reading it has to say comes after that.
+    let early = settings::load(config).map_err(|mistakes| reload::told(&mistakes))?;
+    start_log(&early.log);
+    let (settings, policies) = reload::load(config, &seed)?;
+    Gateway { settings, policies, seed, config: Some(config.to_owned()), companions: Vec::new() }.run()
+}
+
+fn run_upstream(url: &str, listen: SocketAddr, admin: SocketAddr) -> anyhow::Result<()> {
+    if !listen.ip().is_loopback() || !admin.ip().is_loopback() {
+        bail!("with --upstream only loopback addresses are listened on; write a gateway.yaml for others");
+    }
+    let settings = settings::for_loopback(listen, admin);
+    start_log(&settings.log);
+    let seed = run::seed()?;
+    upstream_gateway(url, settings, seed)?.run()
+}
+
+/// A gateway before one agent under the default policy. Its token key is kept nowhere.
+///
+/// # Errors
+/// If the URL is no agent's.
+pub fn upstream_gateway(url: &str, settings: Settings, seed: Seed) -> anyhow::Result<Gateway> {
+    let agent: Agent = compile_for_upstream(url, &seed).map_err(|mistakes| reload::told(&mistakes))?;
+    let policies = reload::assemble(&settings, vec![agent], keys::ephemeral_ring()?)?;
+    Ok(Gateway { settings, policies, seed, config: None, companions: Vec::new() })
+}
+
+fn check(config: &Path) -> anyhow::Result<()> {
+    let seed = run::seed()?;
+    let settings = settings::load(config);
+    let notes = |notes: &[String]| notes.iter().for_each(|note| println!("note: {note}"));
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(mistakes) => return Err(counted(mistakes)),
+    };
+    notes(&settings.notes);
+    let loaded = settings::load_policies(&settings, &seed).map_err(counted)?;
+    notes(&loaded.notes);
+    let count = loaded.agents.len();
+    reload::assemble(&settings, loaded.agents, keys::ephemeral_ring()?)?;
+    println!("{}: in order, with {count} polic{}", config.display(), if count == 1 { "y" } else { "ies" });
+    Ok(())
+}
+
+fn counted(mistakes: Vec<swaigate_core::yaml::Mistake>) -> anyhow::Error {
+    let count = mistakes.len();
+    reload::told(&mistakes).context(format!("{count} mistake{}", if count == 1 { "" } else { "s" }))
+}
+
+fn hash_password() -> anyhow::Result<()> {
+    let mut text = String::new();
+    std::io::stdin().take(4096).read_to_string(&mut text).context("standard input can't be read")?;
+    let password = Secret::new(text.trim_end_matches(['\n', '\r']));
+    if password.len() < MIN_PASSWORD {
+        bail!("a password needs at least {MIN_PASSWORD} bytes; `openssl rand -base64 32` makes a good one");
+    }
+    let salt = random::bytes::<16>()?;
+    let hash = Argon2::default().hash_password_with_salt(password.expose(), &salt);
+    println!("{}", hash.map_err(|error| anyhow::anyhow!("the password can't be hashed: {error}"))?);
+    Ok(())
+}
+
+/// Starts the process' own log, on standard error. `RUST_LOG` overrides its level.
+pub fn start_log(log: &Log) {
+    let level = log.level.to_string().to_lowercase();
+    // Pingora's lower levels print header values and targets, and so passwords and tokens.
+    let default = format!("{level},pingora=off,pingora_core=error,pingora_proxy=error");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let log_to = std::io::stderr.with_max_level(Level::TRACE);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log_to).with_target(false);
+    let started = match log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    // It fails only if the process has a log already.
+    drop(started);
+}
+
+/// The address that is wanted, or a free one if it is taken.
+///
+/// # Errors
+/// If no port is free.
+pub fn preferred_address(port: u16) -> anyhow::Result<SocketAddr> {
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if std::net::TcpListener::bind(wanted).is_ok() { Ok(wanted) } else { run::free_loopback_address() }
+}

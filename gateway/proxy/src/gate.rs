@@ -1,0 +1,299 @@
+//! The pipeline of a request, on one page.
+//!
+//! ```text
+//! admit → judge → state → conclude → exchange → release → record
+//! ```
+//!
+//! All of it happens inside of Pingora's `request_filter`: that is the only way to refuse before a byte goes to the
+//! agent, to hold a body of any size, and to turn a bad answer into a clean refusal. What is decided is decided by
+//! [`swaigate_core::decide`]; this module collects what it asks for, and obeys.
+
+mod body;
+mod head;
+mod ledger;
+mod reply;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::{Error, ErrorType, Result, modules::http::HttpModules, upstreams::peer::HttpPeer};
+use pingora_proxy::{ProxyHttp, Session};
+use swaigate_core::{
+    decide::{self, Admission, Admitted, AgentAnswer, Denial, Moment, Permit, Plan},
+    policy::Policies,
+    record::Facts,
+    verdict::{Reason, Reply},
+};
+use tokio::{sync::oneshot, time::timeout};
+
+use self::{body::Body, head::OwnedHead, ledger::Ledger};
+use crate::{
+    app::App,
+    clock, edge, random,
+    upstream::{Answer, Envelope, Upstreams},
+};
+
+/// From this size on, JSON is worked on where it blocks nobody else.
+const LARGE: usize = 256 * 1024;
+
+/// Serves requests.
+pub struct Gate {
+    app: Arc<App>,
+    upstreams: Arc<Upstreams>,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// A gate to these agents.
+    pub fn new(app: Arc<App>, upstreams: Upstreams) -> Self {
+        Self { app, upstreams: Arc::new(upstreams) }
+    }
+
+    async fn serve(&self, session: &mut Session, ledger: &mut Ledger) -> Result<Reply, Denial> {
+        let policies = self.app.policies.load_full();
+        let head = head::read(session).map_err(Denial::stranger)?;
+        let moment = moment().map_err(Denial::stranger)?;
+
+        let admitted = self.admit(&policies, &head, &moment, ledger).await?;
+        let body = body::read(session, &self.app, &admitted).await.map_err(|reason| admitted.deny(reason))?;
+        let plan = judge(admitted, &policies, &body, moment, ledger).await?;
+        let answers = self.app.state.apply(plan.checks(), moment.now).await;
+        let permit = decide::conclude(plan, answers)?;
+        ledger.keep_place().map_err(|reason| permit.deny(reason))?;
+        self.exchange_and_release(session, permit, policies, body, head.envelope, ledger).await
+    }
+
+    async fn admit(
+        &self,
+        policies: &Policies,
+        head: &OwnedHead,
+        moment: &Moment,
+        ledger: &mut Ledger,
+    ) -> Result<Admitted, Denial> {
+        let verified = |fingerprint: &_| self.app.verified.contains(fingerprint);
+        let facts = ledger.facts();
+        let admission = guard(|| decide::admit(policies, &head.borrow(), moment.now, verified, facts))
+            .unwrap_or_else(|Panicked| Err(Denial::stranger(Reason::Internal)))?;
+        let pending = match admission {
+            Admission::Admitted(admitted) => {
+                ledger.asks(admitted.agent(), admitted.route());
+                return Ok(admitted);
+            }
+            Admission::Pending(pending) => pending,
+        };
+        let Ok(_permit) = self.app.hashing.try_acquire() else { return Err(pending.deny(Reason::Overloaded)) };
+        let failed = pending.deny(Reason::Internal);
+        let hashed = tokio::task::spawn_blocking(move || {
+            let mut facts = Facts::default();
+            pending.verify(&mut facts).map(|verified| (verified, facts))
+        });
+        let ((admitted, fingerprint), facts) = hashed.await.map_err(|_| failed)??;
+        self.app.verified.insert(fingerprint);
+        ledger.facts().user = facts.user;
+        ledger.asks(admitted.agent(), admitted.route());
+        Ok(admitted)
+    }
+
+    /// What changes something runs detached from the client's connection: it ends, and is recorded, also if the client
+    /// leaves or was told to wait. What changes nothing ends with the client.
+    async fn exchange_and_release(
+        &self,
+        session: &mut Session,
+        permit: Permit,
+        policies: Arc<Policies>,
+        body: Body,
+        envelope: Envelope,
+        ledger: &mut Ledger,
+    ) -> Result<Reply, Denial> {
+        let envelope = Envelope { request: Some(ledger.request()), ..envelope };
+        let patience = permit.agent().upstream.timeouts.answer;
+        let (slow, failed) = (permit.deny(Reason::AnswerSlow), permit.deny(Reason::Internal));
+        let gone = permit.deny(Reason::ClientGone);
+        let is_cancelled = permit.is_cancelled_with_the_client();
+        let exchange = Exchange { permit, policies, body, envelope };
+
+        let (deliver, delivery) = oneshot::channel();
+        let late = ledger.for_late_answer();
+        let (app, upstreams) = (Arc::clone(&self.app), Arc::clone(&self.upstreams));
+        let task = tokio::spawn(async move {
+            let _flight = app.take_off();
+            let outcome = exchange.run(&app, &upstreams, late.facts()).await;
+            if let Err(undelivered) = deliver.send(outcome) {
+                late.record(undelivered);
+            }
+        });
+        let delivered = if is_cancelled {
+            tokio::select! {
+                outcome = timeout(patience, delivery) => outcome,
+                _ = session.read_body_or_idle(true) => {
+                    task.abort();
+                    return Err(gone);
+                }
+            }
+        } else {
+            timeout(patience, delivery).await
+        };
+        match delivered {
+            Ok(Ok(Outcome { result, facts, agent_time })) => {
+                ledger.learn(facts, agent_time);
+                result
+            }
+            Ok(Err(_)) => Err(failed),
+            Err(_) => {
+                ledger.learn(ledger.facts_so_far(), Some(patience));
+                Err(slow)
+            }
+        }
+    }
+}
+
+/// What came of an exchange.
+struct Outcome {
+    result: Result<Reply, Denial>,
+    facts: Facts,
+    agent_time: Option<Duration>,
+}
+
+struct Exchange {
+    permit: Permit,
+    policies: Arc<Policies>,
+    body: Body,
+    envelope: Envelope,
+}
+
+impl Exchange {
+    async fn run(self, app: &App, upstreams: &Upstreams, mut facts: Facts) -> Outcome {
+        let Exchange { permit, policies, body, envelope } = self;
+        let started = Instant::now();
+        let sent = match &permit.forward().edited {
+            Some(edited) => Bytes::from(edited.clone()),
+            None => body.bytes(),
+        };
+        let answered = upstreams.exchange(&permit, sent, &envelope, &app.bodies).await;
+        let agent_time = Some(started.elapsed());
+        drop(body);
+        let result = match answered {
+            Ok(answer) => release(permit, policies, answer, &mut facts).await,
+            Err(failure) => {
+                facts.detail = Some(failure.detail);
+                Err(permit.deny(failure.reason))
+            }
+        };
+        Outcome { result, facts, agent_time }
+    }
+}
+
+async fn judge(
+    admitted: Admitted,
+    policies: &Arc<Policies>,
+    body: &Body,
+    moment: Moment,
+    ledger: &mut Ledger,
+) -> Result<Plan, Denial> {
+    let failed = admitted.deny(Reason::Internal);
+    let (policies, bytes, mut facts) = (Arc::clone(policies), body.bytes(), ledger.facts_so_far());
+    let work = move || {
+        let plan = guard(|| decide::judge(admitted, &policies, &bytes, &moment, &mut facts));
+        (plan, facts)
+    };
+    let (plan, facts) = aside(body.len(), work).await.ok_or_else(|| failed.clone())?;
+    *ledger.facts() = facts;
+    plan.unwrap_or(Err(failed))
+}
+
+async fn release(permit: Permit, policies: Arc<Policies>, answer: Answer, facts: &mut Facts) -> Result<Reply, Denial> {
+    let failed = permit.deny(Reason::Internal);
+    let mut learned = facts.clone();
+    let size = answer.body.len();
+    let work = move || {
+        let whole = AgentAnswer {
+            status: answer.status,
+            content_type: answer.content_type.as_deref(),
+            content_encoding: answer.content_encoding.as_deref(),
+            body: &answer.body,
+        };
+        let reply = guard(|| decide::release(&permit, &policies, &whole, &mut learned));
+        (reply, learned)
+    };
+    let (reply, learned) = aside(size, work).await.ok_or_else(|| failed.clone())?;
+    *facts = learned;
+    reply.unwrap_or(Err(failed))
+}
+
+/// Runs small work here, and large work where it blocks no other request. `None` if it panicked there.
+async fn aside<T: Send + 'static>(size: usize, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if size < LARGE { Some(work()) } else { tokio::task::spawn_blocking(work).await.ok() }
+}
+
+struct Panicked;
+
+/// A panic in the decision costs one request, which is refused.
+fn guard<T>(decide: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Panicked)
+}
+
+fn moment() -> Result<Moment, Reason> {
+    let document = random::bytes().map_err(|error| {
+        tracing::error!(%error, "no request can be served");
+        Reason::Internal
+    })?;
+    Ok(Moment { now: clock::now(), document: swaigate_core::id::DocumentId(document) })
+}
+
+// === Pingora's side ===
+
+#[async_trait]
+impl ProxyHttp for Gate {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    /// The default module compresses; answers are small, and compressing secrets beside an attacker's text leaks them.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<()> {
+        edge::request_has_begun();
+        // Pingora keeps an idle connection for ever unless it is told otherwise.
+        let keepalive = (!self.app.is_draining()).then_some(self.app.keepalive);
+        session.set_keepalive(keepalive);
+        session.set_read_timeout(Some(self.app.body_timeout));
+        session.set_write_timeout(Some(self.app.body_timeout));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<bool> {
+        let _flight = self.app.take_off();
+        let mut ledger = Ledger::open(Arc::clone(&self.app), session);
+        let outcome = self.serve(session, &mut ledger).await;
+        let (reply, reason) = match outcome {
+            Ok(reply) => (reply, Reason::Ok),
+            Err(denial) => {
+                ledger.refused(&denial);
+                (denial.reply(), denial.reason)
+            }
+        };
+        let delivered = reply::write(session, reply, reason, ledger.request()).await;
+        ledger.close(reason, delivered);
+        Ok(true)
+    }
+
+    /// Never reached: `request_filter` answers every request.
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
+        Error::err(ErrorType::InternalError)
+    }
+
+    /// Each request has its audit record; Pingora's own line would hold the query, and so the token.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &(), _error: &Error) -> bool {
+        true
+    }
+
+    fn request_summary(&self, session: &Session, _ctx: &()) -> String {
+        session.req_header().method.to_string()
+    }
+}

@@ -1,0 +1,119 @@
+//! What the decision needs of a request's head, and the framing that another server may read differently.
+
+use http::{HeaderMap, Version, header};
+use pingora_proxy::Session;
+use swaigate_core::{decide::Head, route::Method, verdict::Reason};
+
+use crate::upstream::Envelope;
+
+/// How many bytes the names and values of a head may have together.
+const MAX_BYTES: usize = 32 * 1024;
+
+/// How many header fields a request may have.
+const MAX_FIELDS: usize = 100;
+
+/// What of a head is used. It is copied out once, since the session is needed for the body.
+pub(super) struct OwnedHead {
+    method: Method,
+    target: String,
+    host: String,
+    authorization: Option<Vec<u8>>,
+    content_length: Option<u64>,
+    /// What the agent sees of it.
+    pub(super) envelope: Envelope,
+}
+
+/// Reads the head.
+///
+/// # Errors
+/// [`Reason::HeaderTooLarge`], or [`Reason::BadRequest`] for framing that the agent may read differently: no or several
+/// hosts, a length and a transfer coding, lengths that are repeated, other codings than `chunked`, an upgrade, a target
+/// that isn't origin-form or isn't ASCII (PINGORA.md, section 6).
+pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
+    let request = session.req_header();
+    let headers = &request.headers;
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size + request.raw_path().len() > MAX_BYTES || headers.len() > MAX_FIELDS {
+        return Err(Reason::HeaderTooLarge);
+    }
+    let host = match request.version {
+        Version::HTTP_2 => request.uri.authority().map(|authority| authority.as_str()),
+        _ => one(headers, header::HOST)?,
+    };
+    let host = host.filter(|host| !host.is_empty()).ok_or(Reason::BadRequest)?;
+    let content_length = content_length(headers)?;
+    check_coding(headers, content_length)?;
+    let target = std::str::from_utf8(request.raw_path()).map_err(|_| Reason::BadRequest)?;
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Ok(OwnedHead {
+        method: Method::parse(request.method.as_str()),
+        target: target.to_owned(),
+        host: host.to_owned(),
+        authorization: one_value(headers, header::AUTHORIZATION)?,
+        content_length,
+        envelope: Envelope {
+            request: None,
+            client: client(session),
+            content_type: text(header::CONTENT_TYPE),
+            accept: text(header::ACCEPT),
+            user_agent: text(header::USER_AGENT),
+        },
+    })
+}
+
+/// The address of whoever sent the request, by the socket.
+pub(super) fn client(session: &Session) -> Option<String> {
+    session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_string())
+}
+
+// === impl OwnedHead ===
+
+impl OwnedHead {
+    pub(super) fn borrow(&self) -> Head<'_> {
+        Head {
+            method: self.method,
+            target: &self.target,
+            host: &self.host,
+            authorization: self.authorization.as_deref(),
+            content_length: self.content_length,
+        }
+    }
+}
+
+fn one(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&str>, Reason> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Reason::BadRequest),
+        (Some(_), Some(_)) => Err(Reason::BadRequest),
+    }
+}
+
+fn one_value(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<Vec<u8>>, Reason> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value.map(|value| value.as_bytes().to_vec())),
+        (_, Some(_)) => Err(Reason::BadRequest),
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
+    match one(headers, header::CONTENT_LENGTH)? {
+        None => Ok(None),
+        Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().map(Some).map_err(|_| Reason::BadRequest)
+        }
+        Some(_) => Err(Reason::BadRequest),
+    }
+}
+
+fn check_coding(headers: &HeaderMap, content_length: Option<u64>) -> Result<(), Reason> {
+    if headers.contains_key(header::UPGRADE) {
+        return Err(Reason::BadRequest);
+    }
+    match one(headers, header::TRANSFER_ENCODING)? {
+        None => Ok(()),
+        Some(coding) if coding.eq_ignore_ascii_case("chunked") && content_length.is_none() => Ok(()),
+        Some(_) => Err(Reason::BadRequest),
+    }
+}

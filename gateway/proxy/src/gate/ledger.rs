@@ -1,0 +1,203 @@
+//! Each request is recorded exactly once: in the audit log, the metrics and the log. Also when the client hangs up, a
+//! timeout fires or the task is dropped: a ledger that was not closed records itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pingora_proxy::Session;
+use swaigate_core::{
+    decide::Denial,
+    id::RequestId,
+    policy::Agent,
+    record::Facts,
+    route::Method,
+    time::Timestamp,
+    verdict::{Reason, Route},
+};
+
+use super::{Outcome, head, reply::Delivery};
+use crate::{
+    app::App,
+    audit::{Entry, Event, Slot},
+    clock,
+    metrics::{NO_AGENT, Observation},
+    random,
+};
+
+/// The record of a request that is under way.
+pub(super) struct Ledger {
+    app: Arc<App>,
+    head: Opening,
+    slot: Option<Slot>,
+    facts: Facts,
+    agent_time: Option<Duration>,
+    is_closed: bool,
+}
+
+/// The record of what an agent answers after its request has ended.
+pub(super) struct LateLedger {
+    app: Arc<App>,
+    head: Opening,
+    facts: Facts,
+}
+
+#[derive(Clone)]
+struct Opening {
+    at: Timestamp,
+    started: Instant,
+    request: RequestId,
+    agent: Option<Arc<Agent>>,
+    route: Route,
+    method: &'static str,
+    client: Option<String>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// For a request that has just come.
+    pub(super) fn open(app: Arc<App>, session: &Session) -> Self {
+        let head = Opening {
+            at: clock::now(),
+            started: Instant::now(),
+            // Without randomness no request is served, and the record needs no other id.
+            request: RequestId(random::bytes().unwrap_or_default()),
+            agent: None,
+            route: Route::Unknown,
+            method: Method::parse(session.req_header().method.as_str()).as_str(),
+            client: head::client(session),
+        };
+        Self { app, head, slot: None, facts: Facts::default(), agent_time: None, is_closed: false }
+    }
+
+    pub(super) fn request(&self) -> RequestId {
+        self.head.request
+    }
+
+    /// What it asks for, now that it is known.
+    pub(super) fn asks(&mut self, agent: &Arc<Agent>, route: Route) {
+        self.head.agent = Some(Arc::clone(agent));
+        self.head.route = route;
+    }
+
+    pub(super) fn refused(&mut self, denial: &Denial) {
+        if let Some(agent) = &denial.agent {
+            self.asks(agent, denial.route);
+        }
+    }
+
+    pub(super) fn facts(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
+    pub(super) fn facts_so_far(&self) -> Facts {
+        self.facts.clone()
+    }
+
+    /// Keeps a place in the audit queue: what can't be recorded is not forwarded.
+    ///
+    /// # Errors
+    /// [`Reason::AuditFull`].
+    pub(super) fn keep_place(&mut self) -> Result<(), Reason> {
+        self.slot = self.app.audit.reserve();
+        if self.slot.is_some() { Ok(()) } else { Err(Reason::AuditFull) }
+    }
+
+    pub(super) fn learn(&mut self, facts: Facts, agent_time: Option<Duration>) {
+        self.facts = facts;
+        self.agent_time = agent_time;
+    }
+
+    pub(super) fn for_late_answer(&self) -> LateLedger {
+        LateLedger { app: Arc::clone(&self.app), head: self.head.clone(), facts: self.facts.clone() }
+    }
+
+    /// Records how it ended.
+    pub(super) fn close(mut self, reason: Reason, delivery: Delivery) {
+        self.record(reason, delivery);
+    }
+
+    fn record(&mut self, reason: Reason, delivery: Delivery) {
+        self.is_closed = true;
+        let elapsed = self.head.started.elapsed();
+        let gateway = elapsed.saturating_sub(self.agent_time.unwrap_or_default());
+        let agent = self.head.agent.as_ref().map_or(NO_AGENT, |agent| agent.name.as_str());
+        let (route, agent_time) = (self.head.route, self.agent_time);
+        self.app.metrics.observe(&Observation { agent, route, reason, gateway, agent_time });
+        if reason.is_the_agents_fault() {
+            self.app.metrics.upstream_error(agent, reason);
+            let detail = self.facts.detail.as_deref().unwrap_or_default();
+            let request = self.head.request;
+            tracing::warn!(%request, agent, route = route.as_str(), reason = reason.as_str(), detail, "the agent gave no answer that can be passed on");
+        }
+        if !self.facts.unmediated.is_empty() {
+            let names = self.facts.unmediated.iter().map(|u| format!("{} ({})", u.what, u.how.as_str()));
+            let names = names.collect::<Vec<_>>().join(", ");
+            tracing::info!(request = %self.head.request, agent, not_mediated = names, "the document holds what does not pass through the gateway");
+        }
+        let entry =
+            self.head.entry(Event::Request, reason, delivery, gateway, agent_time, std::mem::take(&mut self.facts));
+        match self.slot.take() {
+            Some(slot) => slot.record(entry),
+            None => self.app.audit.record_refusal(entry),
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if !self.is_closed {
+            self.record(Reason::ClientGone, Delivery { status: 0, complete: false });
+        }
+    }
+}
+
+// === impl LateLedger ===
+
+impl LateLedger {
+    pub(super) fn facts(&self) -> Facts {
+        self.facts.clone()
+    }
+
+    /// Records what nobody waits for any more.
+    pub(super) fn record(self, outcome: Outcome) {
+        let Outcome { result, facts, agent_time } = outcome;
+        let reason = result.map_or_else(|denial| denial.reason, |_| Reason::Ok);
+        let delivery = Delivery { status: 0, complete: false };
+        let entry = self.head.entry(Event::LateAnswer, reason, delivery, Duration::ZERO, agent_time, facts);
+        match self.app.audit.reserve() {
+            Some(slot) => slot.record(entry),
+            None => self.app.audit.record_refusal(entry),
+        }
+    }
+}
+
+impl Opening {
+    fn entry(
+        &self,
+        event: Event,
+        reason: Reason,
+        delivery: Delivery,
+        gateway: Duration,
+        agent_time: Option<Duration>,
+        facts: Facts,
+    ) -> Entry {
+        Entry {
+            event,
+            at: self.at,
+            request: self.request,
+            agent: self.agent.as_ref().map(|agent| agent.name.to_string()),
+            route: self.route,
+            method: self.method,
+            client: self.client.clone(),
+            reason,
+            status: delivery.status,
+            delivered: delivery.complete,
+            gateway,
+            agent_time,
+            facts,
+        }
+    }
+}

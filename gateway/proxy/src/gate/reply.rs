@@ -1,0 +1,82 @@
+//! Writing an answer, so that the connection can go on where that is safe.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use swaigate_core::{
+    id::RequestId,
+    verdict::{Reason, Reply},
+};
+use tokio::time::timeout;
+
+/// What is left of a refused body is read up to this size, so that the client gets to read the refusal.
+const DRAIN_BYTES: usize = 1024 * 1024;
+
+/// And for at most this long.
+const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// What was answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivery {
+    /// The status; 0 if nothing was written.
+    pub(super) status: u16,
+    /// Whether all of it was written.
+    pub(super) complete: bool,
+}
+
+/// Writes an answer.
+pub(super) async fn write(session: &mut Session, reply: Reply, reason: Reason, request: RequestId) -> Delivery {
+    if reason == Reason::ClientGone {
+        session.set_keepalive(None);
+        return Delivery { status: 0, complete: false };
+    }
+    let has_unread_body = !session.as_downstream_mut().is_body_done();
+    if has_unread_body {
+        // Whatever is still to come of it must not be read as the next request.
+        session.set_keepalive(None);
+    }
+    let status = reply.status;
+    let complete = write_whole(session, reply, request).await.is_ok();
+    if has_unread_body {
+        let _ = timeout(DRAIN_TIME, drain(session)).await;
+    }
+    Delivery { status, complete }
+}
+
+async fn write_whole(session: &mut Session, reply: Reply, request: RequestId) -> pingora_core::Result<()> {
+    let mut header = ResponseHeader::build(reply.status, Some(10))?;
+    header.insert_header("content-type", &reply.content_type)?;
+    header.insert_header("content-length", reply.body.len().to_string())?;
+    // Documents carry tokens: no cache may keep them.
+    header.insert_header("cache-control", "no-store")?;
+    header.insert_header("x-content-type-options", "nosniff")?;
+    header.insert_header("x-request-id", request.to_string())?;
+    if reply.challenge {
+        header.insert_header("www-authenticate", r#"Basic realm="swaigate", charset="UTF-8""#)?;
+    }
+    if let Some(methods) = reply.allow {
+        header.insert_header("allow", methods)?;
+    }
+    if let Some(seconds) = reply.retry_after {
+        header.insert_header("retry-after", seconds.to_string())?;
+    }
+    let is_head = session.req_header().method == http::Method::HEAD;
+    let has_no_body = is_head || reply.body.is_empty() || matches!(reply.status, 204 | 304);
+    session.write_response_header(Box::new(header), has_no_body).await?;
+    if !has_no_body {
+        session.write_response_body(Some(Bytes::from(reply.body)), true).await?;
+    }
+    Ok(())
+}
+
+async fn drain(session: &mut Session) {
+    let mut drained = 0;
+    while let Ok(Some(chunk)) = session.read_request_body().await {
+        drained += chunk.len();
+        if drained > DRAIN_BYTES {
+            return;
+        }
+    }
+}

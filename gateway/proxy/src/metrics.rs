@@ -1,0 +1,226 @@
+//! What Prometheus sees. Every label is from a closed list or from the operator's files, so nothing grows with traffic.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+use swaigate_core::{
+    policy::Policies,
+    verdict::{Decision, Reason, Route},
+};
+
+use crate::state::Gauges;
+
+/// The label of requests that no agent was found for.
+pub const NO_AGENT: &str = "-";
+
+/// Upper bounds in seconds: the gateway's own time is some tens of microseconds, an agent's up to minutes.
+const GATEWAY_BUCKETS: &[f64] = &[0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0];
+const AGENT_BUCKETS: &[f64] =
+    &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 110.0];
+
+/// All metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    gateway_seconds: HistogramVec,
+    agent_seconds: HistogramVec,
+    upstream_errors: IntCounterVec,
+    /// Requests and detached exchanges under way.
+    pub in_flight: IntGauge,
+    cells: IntGauge,
+    bindings: IntGauge,
+    overflows: IntGauge,
+    reloads: IntCounterVec,
+    last_reload: Gauge,
+    /// Records written to the audit log.
+    pub audit_written: IntCounter,
+    /// Records of refusals that were dropped, because the queue was full.
+    pub audit_dropped: IntCounter,
+    /// Failed writes of the audit log.
+    pub audit_errors: IntCounter,
+}
+
+/// What is measured of a finished request.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'o> {
+    /// The agent, or [`NO_AGENT`].
+    pub agent: &'o str,
+    /// What was asked.
+    pub route: Route,
+    /// How it ended.
+    pub reason: Reason,
+    /// From the head's arrival to the answer's departure, without the agent's time.
+    pub gateway: Duration,
+    /// The agent's time, if it was asked.
+    pub agent_time: Option<Duration>,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// If two metrics had one name; they don't.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
+        let counter = |name: &str, help: &str| {
+            let metric = IntCounter::new(name, help)?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
+        let gauge = |name: &str, help: &str| {
+            let metric = IntGauge::new(name, help)?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let metric = HistogramVec::new(options, &["agent", "route"])?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
+        let last_reload = Gauge::new(
+            "swaigate_last_reload_success_timestamp_seconds",
+            "When the configuration in force was loaded, in Unix seconds.",
+        )?;
+        registry.register(Box::new(last_reload.clone()))?;
+        build_info(&registry)?;
+        Ok(Self {
+            requests: counters(
+                "swaigate_requests_total",
+                "Requests by agent, route, decision and reason.",
+                &["agent", "route", "decision", "reason"],
+            )?,
+            gateway_seconds: histogram(
+                "swaigate_gateway_seconds",
+                "Time a request spent in the gateway, without the agent's.",
+                GATEWAY_BUCKETS,
+            )?,
+            agent_seconds: histogram("swaigate_agent_seconds", "Time the agent took to answer.", AGENT_BUCKETS)?,
+            upstream_errors: counters(
+                "swaigate_upstream_errors_total",
+                "Exchanges with an agent that failed, by reason.",
+                &["agent", "reason"],
+            )?,
+            in_flight: gauge("swaigate_in_flight", "Requests under way, detached exchanges included.")?,
+            cells: gauge("swaigate_limiter_cells", "Cells that the limits use.")?,
+            bindings: gauge(
+                "swaigate_document_bindings",
+                "Documents that are bound to the call that used them first.",
+            )?,
+            overflows: gauge(
+                "swaigate_limiter_overflows",
+                "Requests counted in a shared cell, for want of a free one.",
+            )?,
+            reloads: counters("swaigate_reloads_total", "Reloads of the configuration by result.", &["result"])?,
+            last_reload,
+            audit_written: counter("swaigate_audit_records_total", "Audit records written.")?,
+            audit_dropped: counter(
+                "swaigate_audit_dropped_total",
+                "Audit records of refusals that found the queue full.",
+            )?,
+            audit_errors: counter("swaigate_audit_errors_total", "Failed writes of the audit log.")?,
+            registry,
+        })
+    }
+
+    /// Counts a finished request.
+    pub fn observe(&self, seen: &Observation<'_>) {
+        let route = seen.route.as_str();
+        let decision = Decision::from(seen.reason).as_str();
+        self.requests.with_label_values(&[seen.agent, route, decision, seen.reason.as_str()]).inc();
+        self.gateway_seconds.with_label_values(&[seen.agent, route]).observe(seen.gateway.as_secs_f64());
+        if let Some(time) = seen.agent_time {
+            self.agent_seconds.with_label_values(&[seen.agent, route]).observe(time.as_secs_f64());
+        }
+    }
+
+    /// Counts a failed exchange.
+    pub fn upstream_error(&self, agent: &str, reason: Reason) {
+        self.upstream_errors.with_label_values(&[agent, reason.as_str()]).inc();
+    }
+
+    /// Counts a reload, or the first load.
+    pub fn reloaded(&self, outcome: Result<f64, ()>) {
+        let result = if outcome.is_ok() { "ok" } else { "refused" };
+        self.reloads.with_label_values(&[result]).inc();
+        if let Ok(unix_seconds) = outcome {
+            self.last_reload.set(unix_seconds);
+        }
+    }
+
+    /// Forgets the series of agents that are gone, so that renaming agents for years makes nothing grow.
+    pub fn keep_agents(&self, before: &Policies, after: &Policies) {
+        for agent in before.agents().iter().filter(|agent| after.agent(&agent.name).is_none()) {
+            let name = agent.name.as_str();
+            for route in Route::ALL.map(Route::as_str) {
+                let _ = self.gateway_seconds.remove_label_values(&[name, route]);
+                let _ = self.agent_seconds.remove_label_values(&[name, route]);
+                for reason in Reason::ALL {
+                    let decision = Decision::from(*reason).as_str();
+                    let _ = self.requests.remove_label_values(&[name, route, decision, reason.as_str()]);
+                    let _ = self.upstream_errors.remove_label_values(&[name, reason.as_str()]);
+                }
+            }
+        }
+    }
+
+    /// All of it in Prometheus' text format.
+    ///
+    /// # Errors
+    /// If the encoder fails.
+    pub fn text(&self, gauges: Gauges) -> Result<Vec<u8>, prometheus::Error> {
+        self.cells.set(i64::try_from(gauges.cells).unwrap_or(i64::MAX));
+        self.bindings.set(i64::try_from(gauges.bindings).unwrap_or(i64::MAX));
+        self.overflows.set(i64::try_from(gauges.overflows).unwrap_or(i64::MAX));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
+    let options = Opts::new("swaigate_build_info", "Which build this is; always 1.")
+        .const_label("version", env!("CARGO_PKG_VERSION"));
+    let info = IntGauge::with_opts(options)?;
+    info.set(1);
+    registry.register(Box::new(info))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_seen_with_its_reason_and_both_times() {
+        let metrics = Metrics::new().unwrap();
+        metrics.observe(&Observation {
+            agent: "bank",
+            route: Route::Swaig,
+            reason: Reason::Limited,
+            gateway: Duration::from_micros(80),
+            agent_time: Some(Duration::from_millis(20)),
+        });
+        metrics.upstream_error("bank", Reason::AgentTimeout);
+        metrics.reloaded(Err(()));
+        let text = String::from_utf8(metrics.text(Gauges { cells: 3, bindings: 2, overflows: 1 }).unwrap()).unwrap();
+        for line in [
+            r#"swaigate_requests_total{agent="bank",decision="refuse",reason="limited",route="swaig"} 1"#,
+            r#"swaigate_gateway_seconds_bucket{agent="bank",route="swaig",le="0.0001"} 1"#,
+            r#"swaigate_agent_seconds_bucket{agent="bank",route="swaig",le="0.025"} 1"#,
+            r#"swaigate_upstream_errors_total{agent="bank",reason="agent_timeout"} 1"#,
+            r#"swaigate_reloads_total{result="refused"} 1"#,
+            "swaigate_limiter_cells 3",
+            "swaigate_document_bindings 2",
+            "swaigate_limiter_overflows 1",
+            concat!(r#"swaigate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        ] {
+            assert!(text.contains(line), "{line}\nnot in\n{text}");
+        }
+    }
+}

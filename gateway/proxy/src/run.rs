@@ -1,0 +1,248 @@
+//! From settings to a running gateway, and to its orderly end.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use pingora_core::{
+    apps::http_app::HttpServer,
+    server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
+    services::{ServiceWithDependents, background::BackgroundService, listening::Service},
+};
+use swaigate_core::{
+    keys::MacKey,
+    policy::{DEFAULT_USER, Policies, Seed},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{interval, sleep},
+};
+
+use crate::{
+    admin::Admin,
+    app::{App, Parts},
+    audit, clock,
+    edge::Edge,
+    gate::Gate,
+    metrics::Metrics,
+    random,
+    reload::Reloader,
+    settings::{Settings, Shutdown},
+    state::Embedded,
+    upstream::Upstreams,
+};
+
+/// How often idle cells and dead bindings are forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// A gateway that is about to run.
+pub struct Gateway {
+    /// Its settings.
+    pub settings: Settings,
+    /// Its policies.
+    pub policies: Policies,
+    /// What policies were and will be compiled with.
+    pub seed: Seed,
+    /// The file that is watched for changes, if the settings come from one.
+    pub config: Option<PathBuf>,
+    /// More services for the same process, such as the demo's agent and its caller.
+    pub companions: Vec<Box<dyn ServiceWithDependents>>,
+}
+
+/// What policies are compiled with: made anew at each start.
+///
+/// # Errors
+/// If the operating system gives no random bytes.
+pub fn seed() -> anyhow::Result<Seed> {
+    Ok(Seed { process_key: MacKey::new(&random::bytes::<32>()?), generated_password: random::password()? })
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Runs until it is told to stop. Returns when all requests have ended, or their time is over, and the audit log is
+    /// written.
+    ///
+    /// # Errors
+    /// If an address can't be bound or a file can't be opened.
+    pub fn run(self) -> anyhow::Result<()> {
+        let Gateway { settings, policies, seed, config, companions } = self;
+        check_addresses(&settings)?;
+        announce(&settings, &policies, &seed);
+        let metrics = Arc::new(Metrics::new()?);
+        metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
+        let (audit, writer) = audit::open(&settings.audit.path, settings.audit.queue, &metrics)
+            .with_context(|| format!("{}: the audit log can't be opened", settings.audit.path.display()))?;
+        let app = Arc::new(App::new(Parts {
+            policies,
+            state: Box::new(Embedded::new(settings.state.max_cells)),
+            audit,
+            metrics,
+            body_budget: settings.bodies.budget,
+            body_timeout: settings.bodies.timeout,
+            keepalive: settings.connections.keepalive,
+        }));
+        let mut server = server(&settings, &app);
+        companions.into_iter().for_each(|companion| {
+            server.add_boxed_service(companion);
+        });
+        let shutdown = settings.shutdown;
+        let reload = config.map(|config| Reloader::new(Arc::clone(&app), config, settings, seed).start());
+        let reload = reload.transpose().context("the thread that reloads can't be started")?;
+        let signals = Signals { app: Arc::clone(&app), shutdown, reload };
+        server.run(RunArgs { shutdown_signal: Box::new(signals) });
+        drop(app);
+        writer.join();
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Pingora would retry a taken address for half a minute and then go on without it.
+fn check_addresses(settings: &Settings) -> anyhow::Result<()> {
+    let listen = settings.listen.iter().map(|listener| listener.address);
+    let bound: Result<Vec<TcpListener>, anyhow::Error> = listen
+        .chain([settings.admin.address])
+        .map(|address| TcpListener::bind(address).with_context(|| format!("{address} can't be listened on")))
+        .collect();
+    bound.map(drop)
+}
+
+fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
+    for agent in policies.agents() {
+        let (name, upstream) = (&agent.name, agent.upstream.host_header());
+        let url = format!("{}{}", policies.public().origin(), agent.path);
+        tracing::info!(agent = %name, %url, %upstream, "protected");
+        if agent.limits.is_empty() {
+            tracing::warn!(agent = %name, "no limit is set: one caller may use all of the agent");
+        }
+    }
+    if policies.agents().iter().any(|agent| agent.platform.uses_generated_password) {
+        let password = seed.generated_password.expose_str().unwrap_or_default();
+        // The one secret that is shown, and once: without it nobody could use the gateway. It is not in the log.
+        println!("No user is configured. Until the next start: user {DEFAULT_USER}, password {password}");
+    }
+    for listener in &settings.listen {
+        tracing::info!(address = %listener.address, "listening");
+    }
+    tracing::info!(address = %settings.admin.address, "metrics and health");
+}
+
+fn server(settings: &Settings, app: &Arc<App>) -> Server {
+    let conf = ServerConf {
+        threads: settings.threads,
+        // The drain is ours (see `Signals`); Pingora sleeps through its own, whatever is under way.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        max_retries: 1,
+        upstream_keepalive_pool_size: 256,
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    let conf = Arc::clone(&server.configuration);
+
+    let gate = Gate::new(Arc::clone(app), Upstreams::new(&conf));
+    let limits = settings.connections;
+    let mut proxy = pingora_proxy::http_proxy(&conf, gate);
+    proxy.handle_init_modules();
+    let edge = Edge::new(proxy, limits.max, limits.header_timeout, limits.keepalive);
+    let mut public = Service::new("gateway".to_owned(), edge);
+    settings.listen.iter().for_each(|listener| public.add_tcp(&listener.address.to_string()));
+    server.add_service(public);
+
+    let mut admin = Service::new("admin".to_owned(), HttpServer::new_app(Admin::new(Arc::clone(app))));
+    admin.add_tcp(&settings.admin.address.to_string());
+    admin.threads = Some(1);
+    server.add_service(admin);
+
+    let mut sweeper = pingora_core::services::background::background_service("sweeper", Sweeper(Arc::clone(app)));
+    sweeper.threads = Some(1);
+    server.add_service(sweeper);
+    server
+}
+
+/// The address of a port on loopback that is free now.
+///
+/// # Errors
+/// If there is none.
+pub fn free_loopback_address() -> anyhow::Result<SocketAddr> {
+    let socket = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).context("no port is free on loopback")?;
+    Ok(socket.local_addr()?)
+}
+
+struct Sweeper(Arc<App>);
+
+#[async_trait]
+impl BackgroundService for Sweeper {
+    async fn start(&self, mut shutdown: pingora_core::server::ShutdownWatch) {
+        let mut ticks = interval(SWEEP);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.0.state.sweep(clock::now()),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+/// What the process is told by signals: SIGHUP loads the configuration again, SIGTERM and SIGINT stop it in order, and a
+/// second one at once.
+struct Signals {
+    app: Arc<App>,
+    shutdown: Shutdown,
+    reload: Option<mpsc::Sender<()>>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
+            tracing::error!("signals can't be received; the process stops only when it is killed");
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => self.load_again(),
+            }
+        }
+        tokio::select! {
+            () = self.drain() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+impl Signals {
+    fn load_again(&self) {
+        match &self.reload {
+            Some(reload) => drop(reload.send(())),
+            None => tracing::warn!("SIGHUP: there is no file to load again"),
+        }
+    }
+
+    /// Not ready first, so that load balancers turn away; then as long as requests are under way, or the time is over.
+    async fn drain(&self) {
+        self.app.drain();
+        tracing::info!(in_flight = self.app.in_flight(), "stopping");
+        sleep(self.shutdown.delay).await;
+        let give_up = Instant::now() + self.shutdown.drain;
+        while self.app.in_flight() > 0 {
+            if Instant::now() >= give_up {
+                tracing::warn!(in_flight = self.app.in_flight(), "the time to drain is over");
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The way to the agent. It takes a [`Permit`], which nothing but the decision can make.
+//!
+//! The request is built from a short list of headers, never copied: what a client writes in `X-Forwarded-*`, `Forwarded`,
+//! `X-Original-*`, `Cookie` or hop-by-hop headers reaches no agent (PROTOCOL.md, 8.3).
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use pingora_core::{
+    ErrorType,
+    connectors::{ConnectorOptions, http::Connector},
+    protocols::http::client::HttpSession,
+    server::configuration::ServerConf,
+    upstreams::peer::HttpPeer,
+};
+use pingora_http::RequestHeader;
+use swaigate_core::{
+    decide::Permit,
+    id::RequestId,
+    policy::{Agent, Upstream},
+    route::Method,
+    verdict::Reason,
+};
+use tokio::time::timeout;
+
+use crate::app::{Budget, Reserved};
+
+/// How long an idle connection to an agent is kept: less than uvicorn's and Node's 5 s, so that a request is seldom sent
+/// into a connection that the agent is just closing.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// How long a name's addresses are used before it is looked up again.
+const NAME_TTL: Duration = Duration::from_secs(10);
+
+/// How many names are remembered.
+const MAX_NAMES: usize = 1024;
+
+/// Connections to agents.
+pub struct Upstreams {
+    connector: Connector,
+    names: Mutex<HashMap<(String, u16), (Instant, Vec<SocketAddr>)>>,
+}
+
+/// What of a client's request an agent sees besides target and body.
+#[derive(Debug, Clone, Default)]
+pub struct Envelope {
+    /// The request's id.
+    pub request: Option<RequestId>,
+    /// The client's address.
+    pub client: Option<String>,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Accept`.
+    pub accept: Option<String>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+}
+
+/// An agent's whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Content-Encoding`.
+    pub content_encoding: Option<String>,
+    /// The body.
+    pub body: Bytes,
+    /// Its share of the byte budget.
+    _reserved: Reserved,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In the gateway's vocabulary.
+    pub reason: Reason,
+    /// In Pingora's words, for the operator; it holds no header.
+    pub detail: String,
+}
+
+/// How far a request got before it failed.
+struct Attempt {
+    failure: Failure,
+    /// Whether the agent can't have had the whole request.
+    is_unsent: bool,
+}
+
+// === impl Upstreams ===
+
+impl Upstreams {
+    /// None yet.
+    pub fn new(conf: &ServerConf) -> Self {
+        let options = ConnectorOptions::from_server_conf(conf);
+        Self { connector: Connector::new(Some(options)), names: Mutex::default() }
+    }
+
+    /// Sends a permitted request and reads the whole answer, within the policy's time and size and the byte budget.
+    ///
+    /// It is sent once more only where the first attempt can't have reached the agent whole: the connection failed, or
+    /// broke before the request was written.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn exchange(
+        &self,
+        permit: &Permit,
+        body: Bytes,
+        envelope: &Envelope,
+        budget: &Budget,
+    ) -> Result<Answer, Failure> {
+        let limit = permit.agent().upstream.timeouts.exchange;
+        let expired = || Failure { reason: Reason::AgentTimeout, detail: format!("no whole answer in {limit:?}") };
+        timeout(limit, self.exchange_twice(permit, body, envelope, budget)).await.unwrap_or_else(|_| Err(expired()))
+    }
+
+    async fn exchange_twice(
+        &self,
+        permit: &Permit,
+        body: Bytes,
+        envelope: &Envelope,
+        budget: &Budget,
+    ) -> Result<Answer, Failure> {
+        match self.attempt(permit, body.clone(), envelope, budget).await {
+            Err(Attempt { is_unsent: true, .. }) => {
+                self.attempt(permit, body, envelope, budget).await.map_err(|attempt| attempt.failure)
+            }
+            outcome => outcome.map_err(|attempt| attempt.failure),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        permit: &Permit,
+        body: Bytes,
+        envelope: &Envelope,
+        budget: &Budget,
+    ) -> Result<Answer, Attempt> {
+        let agent = permit.agent();
+        let unsent = |failure| Attempt { failure, is_unsent: true };
+        let sent = |failure| Attempt { failure, is_unsent: false };
+        let header = request_header(permit, body.len(), envelope).map_err(sent)?;
+        let peer = self.peer(agent).await.map_err(sent)?;
+        let (mut session, _) = self.connector.get_http_session(&peer).await.map_err(failure).map_err(unsent)?;
+        session.set_read_timeout(Some(agent.upstream.timeouts.exchange));
+        session.set_write_timeout(Some(agent.upstream.timeouts.exchange));
+        if let Err(failure) = send(&mut session, header, body).await {
+            session.shutdown().await;
+            return Err(unsent(failure));
+        }
+        match receive(&mut session, agent.bodies.response, budget).await {
+            Ok(answer) => {
+                self.connector.release_http_session(session, &peer, Some(IDLE)).await;
+                Ok(answer)
+            }
+            Err(failure) => {
+                session.shutdown().await;
+                Err(sent(failure))
+            }
+        }
+    }
+
+    async fn peer(&self, agent: &Agent) -> Result<HttpPeer, Failure> {
+        let Upstream { https, host, port, timeouts, .. } = &agent.upstream;
+        let address = match host.parse() {
+            Ok(ip) => SocketAddr::new(ip, *port),
+            Err(_) => self.look_up(host, *port, timeouts.connect).await?,
+        };
+        let mut peer = HttpPeer::new(address, *https, host.clone());
+        peer.group_key = group(agent);
+        peer.options.connection_timeout = Some(timeouts.connect);
+        peer.options.total_connection_timeout = Some(timeouts.connect);
+        peer.options.idle_timeout = Some(IDLE);
+        peer.options.set_http_version(1, 1);
+        Ok(peer)
+    }
+
+    async fn look_up(&self, host: &str, port: u16, limit: Duration) -> Result<SocketAddr, Failure> {
+        if let Some(address) = self.remembered(host, port) {
+            return Ok(address);
+        }
+        let unknown = |detail: String| Failure { reason: Reason::AgentUnreachable, detail };
+        let found = timeout(limit, tokio::net::lookup_host((host, port))).await;
+        let addresses: Vec<SocketAddr> = found
+            .map_err(|_| unknown("the name could not be looked up in time".to_owned()))?
+            .map_err(|error| unknown(format!("the name could not be looked up: {error}")))?
+            .collect();
+        let first = *addresses.first().ok_or_else(|| unknown("the name has no address".to_owned()))?;
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() >= MAX_NAMES {
+            names.clear();
+        }
+        names.insert((host.to_owned(), port), (Instant::now(), addresses));
+        Ok(first)
+    }
+
+    fn remembered(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, addresses) = names.get(&(host.to_owned(), port))?;
+        addresses.first().copied().filter(|_| at.elapsed() < NAME_TTL)
+    }
+}
+
+/// Connections are shared by requests to one place, for one agent.
+fn group(agent: &Agent) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&agent.name, &agent.upstream.host, agent.upstream.port, agent.upstream.https).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result<RequestHeader, Failure> {
+    let forward = permit.forward();
+    let upstream = &permit.agent().upstream;
+    let build = || -> pingora_core::Result<RequestHeader> {
+        let mut header = RequestHeader::build_no_case(forward.method.as_str(), forward.target.as_bytes(), Some(16))?;
+        let host = upstream.host_header();
+        header.insert_header("host", &host)?;
+        if let Some(credentials) = &upstream.credentials {
+            header.insert_header("authorization", credentials.header.expose())?;
+        }
+        header.insert_header("accept-encoding", "identity")?;
+        header.insert_header("x-forwarded-host", &host)?;
+        header.insert_header("x-forwarded-proto", if upstream.https { "https" } else { "http" })?;
+        for (name, value) in [
+            ("x-forwarded-for", &envelope.client),
+            ("content-type", &envelope.content_type),
+            ("accept", &envelope.accept),
+            ("user-agent", &envelope.user_agent),
+            ("x-request-id", &envelope.request.map(|id| id.to_string())),
+        ] {
+            if let Some(value) = value {
+                header.insert_header(name, value)?;
+            }
+        }
+        if !matches!(forward.method, Method::Get | Method::Head) {
+            header.insert_header("content-length", length.to_string())?;
+        }
+        Ok(header)
+    };
+    let header = build().map_err(failure)?;
+    // What was authorised is what is sent, byte for byte.
+    if header.raw_path() == forward.target.as_bytes() {
+        Ok(header)
+    } else {
+        Err(Failure { reason: Reason::BadRequest, detail: "the target can't be sent as it came".to_owned() })
+    }
+}
+
+async fn send(session: &mut HttpSession, header: RequestHeader, body: Bytes) -> Result<(), Failure> {
+    session.write_request_header(Box::new(header)).await.map_err(failure)?;
+    if !body.is_empty() {
+        session.write_request_body(body, true).await.map_err(failure)?;
+    }
+    session.finish_request_body().await.map_err(failure)
+}
+
+async fn receive(session: &mut HttpSession, limit: usize, budget: &Budget) -> Result<Answer, Failure> {
+    let (status, content_type, content_encoding) = final_head(session, limit).await?;
+    let mut body = BytesMut::new();
+    let mut reserved = Reserved::default();
+    while let Some(chunk) = session.read_response_body().await.map_err(failure)? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large(limit));
+        }
+        let spent = |_| Failure { reason: Reason::Overloaded, detail: "the byte budget is used up".to_owned() };
+        budget.grow(&mut reserved, body.len() + chunk.len()).map_err(spent)?;
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, content_type, content_encoding, body: body.freeze(), _reserved: reserved })
+}
+
+type Head = (u16, Option<String>, Option<String>);
+
+/// The first head that isn't informational.
+async fn final_head(session: &mut HttpSession, limit: usize) -> Result<Head, Failure> {
+    loop {
+        session.read_response_header().await.map_err(failure)?;
+        let broken = |detail: &str| Failure { reason: Reason::AgentBroken, detail: detail.to_owned() };
+        let header = session.response_header().ok_or_else(|| broken("no response header"))?;
+        let text = |name: &str| header.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        match header.status.as_u16() {
+            101 => return Err(broken("the agent wants to change the protocol")),
+            100..=199 => {}
+            status => {
+                let announced = text("content-length").and_then(|length| length.parse::<u64>().ok());
+                if announced.is_some_and(|length| length > limit as u64) {
+                    return Err(too_large(limit));
+                }
+                return Ok((status, text("content-type"), text("content-encoding")));
+            }
+        }
+    }
+}
+
+fn too_large(limit: usize) -> Failure {
+    Failure { reason: Reason::AgentTooLarge, detail: format!("more than {limit} bytes") }
+}
+
+fn failure(error: Box<pingora_core::Error>) -> Failure {
+    let reason = match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert
+        | ErrorType::SocketError => Reason::AgentUnreachable,
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Reason::AgentTimeout,
+        // What else can happen on a connection is the agent's doing: a broken or closed stream, or no HTTP.
+        _ => Reason::AgentBroken,
+    };
+    Failure { reason, detail: error.etype().as_str().to_owned() }
+}
