@@ -43,7 +43,7 @@ pub enum Password {
 
 /// An argon2id hash in PHC form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Argon2idHash(PasswordHash);
+pub struct Argon2idHash(Box<PasswordHash>);
 
 /// The users who may talk to one agent.
 ///
@@ -132,7 +132,7 @@ impl Argon2idHash {
     pub fn parse(text: &str) -> Result<Self, NotArgon2id> {
         let hash = PasswordHash::new(text).map_err(|_| NotArgon2id)?;
         let usable = hash.algorithm.as_str() == "argon2id" && hash.hash.is_some() && hash.salt.is_some();
-        if usable { Ok(Self(hash)) } else { Err(NotArgon2id) }
+        if usable { Ok(Self(Box::new(hash))) } else { Err(NotArgon2id) }
     }
 }
 
@@ -147,7 +147,7 @@ impl Users {
             match password {
                 Password::Plain(password) => plain.push(pair(&key, username, password.expose())),
                 Password::Argon2id(hash) => {
-                    hashed.push(HashedUser { name: name(&key, username), hash: hash.0.clone() });
+                    hashed.push(HashedUser { name: name(&key, username), hash: hash.0.as_ref().clone() });
                 }
             }
         }

@@ -81,6 +81,10 @@ fn take_apart<'t>(text: &'t str, rest: &str, https: bool) -> Result<HttpUrl<'t>,
         Some((userinfo, host_and_port)) => (Some(userinfo), host_and_port),
         None => (None, written),
     };
+    // `Url` takes braces for a name, but the platform puts something else in their place.
+    if host_and_port.contains('{') {
+        return Err(UrlError::Invalid(text));
+    }
     let scheme = if https { "https" } else { "http" };
     let parsed = Url::parse(&format!("{scheme}://{host_and_port}/")).map_err(|_| UrlError::Invalid(text))?;
     let host = match parsed.host().ok_or(UrlError::Invalid(text))? {

@@ -334,6 +334,16 @@ impl Agent {
     }
 }
 
+impl Expose {
+    /// Whether a path below the agent's is passed on without a token.
+    pub fn has(&self, below: &str) -> bool {
+        self.paths.iter().any(|path| match path {
+            ExposedPath::Exact(path) => below == path,
+            ExposedPath::Below(path) => below.starts_with(path.as_str()),
+        })
+    }
+}
+
 impl Upstream {
     /// `host:port`, or the host alone for the scheme's default port: the `Host` header.
     pub fn host_header(&self) -> String {

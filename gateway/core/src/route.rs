@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    policy::{Agent, ExposedPath, Policies},
+    policy::{Agent, Policies},
     token::{PARAMETER, UnverifiedToken},
     verdict::{Reason, Route},
 };
@@ -159,14 +159,10 @@ pub fn methods(route: Route) -> (&'static [Method], &'static str) {
 
 /// Protocol endpoints that need a token are known without one, so that a missing token is told apart from a wrong path.
 fn route_without_token(agent: &Agent, below: &str) -> Option<Route> {
-    let exposed = |path: &ExposedPath| match path {
-        ExposedPath::Exact(path) => below == path,
-        ExposedPath::Below(path) => below.starts_with(path.as_str()),
-    };
     match below {
         "" | "/" => Some(Route::Swml),
         "/health" if agent.expose.health.is_some() => Some(Route::Health),
-        _ if agent.expose.paths.iter().any(exposed) => Some(Route::Exposed),
+        _ if agent.expose.has(below) => Some(Route::Exposed),
         "/swaig" | "/swaig/" => Some(Route::Swaig),
         "/post_prompt" | "/post_prompt/" => Some(Route::Summary),
         "/debug_events" | "/debug_events/" => Some(Route::Debug),

@@ -44,7 +44,13 @@ const MAX_NAMES: usize = 1024;
 /// Connections to agents.
 pub struct Upstreams {
     connector: Connector,
-    names: Mutex<HashMap<(String, u16), (Instant, Vec<SocketAddr>)>>,
+    names: Mutex<HashMap<(String, u16), LookedUp>>,
+}
+
+/// What a name stood for.
+struct LookedUp {
+    at: Instant,
+    address: SocketAddr,
 }
 
 /// What of a client's request an agent sees besides target and body.
@@ -188,23 +194,23 @@ impl Upstreams {
         }
         let unknown = |detail: String| Failure { reason: Reason::AgentUnreachable, detail };
         let found = timeout(limit, tokio::net::lookup_host((host, port))).await;
-        let addresses: Vec<SocketAddr> = found
+        let address = found
             .map_err(|_| unknown("the name could not be looked up in time".to_owned()))?
             .map_err(|error| unknown(format!("the name could not be looked up: {error}")))?
-            .collect();
-        let first = *addresses.first().ok_or_else(|| unknown("the name has no address".to_owned()))?;
+            .next()
+            .ok_or_else(|| unknown("the name has no address".to_owned()))?;
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() >= MAX_NAMES {
             names.clear();
         }
-        names.insert((host.to_owned(), port), (Instant::now(), addresses));
-        Ok(first)
+        names.insert((host.to_owned(), port), LookedUp { at: Instant::now(), address });
+        Ok(address)
     }
 
     fn remembered(&self, host: &str, port: u16) -> Option<SocketAddr> {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, addresses) = names.get(&(host.to_owned(), port))?;
-        addresses.first().copied().filter(|_| at.elapsed() < NAME_TTL)
+        let known = names.get(&(host.to_owned(), port))?;
+        (known.at.elapsed() < NAME_TTL).then_some(known.address)
     }
 }
 
@@ -303,6 +309,7 @@ fn too_large(limit: usize) -> Failure {
     Failure { reason: Reason::AgentTooLarge, detail: format!("more than {limit} bytes") }
 }
 
+#[allow(clippy::boxed_local)] // as Pingora returns it, for `map_err`
 fn failure(error: Box<pingora_core::Error>) -> Failure {
     let reason = match error.etype() {
         ErrorType::ConnectTimedout

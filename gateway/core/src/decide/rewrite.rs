@@ -170,7 +170,7 @@ impl<'p> Minter<'p> {
             edits.remove_members(defaults, |key| key == "web_hook_url" || WEB_HOOK_CREDENTIALS.contains(&key));
             return Ok(());
         }
-        if is_forbidden(&owned.upstream_path) {
+        if is_forbidden(&owned.upstream_path) || is_open(&owned, place.kind) {
             return Err(Reason::UrlForbidden);
         }
         let minted = if swml::is_template(owned.upstream_path.as_str()) || url.query().is_some_and(swml::is_template) {
@@ -316,6 +316,12 @@ fn put(place: &UrlPlace<'_>, minted: &str, metadata_token: String, edits: &mut E
         }
         Place::Default(_) => {}
     }
+}
+
+/// Behind an exposed path a token would mean nothing: Basic authentication alone opens it.
+fn is_open(owned: &Owned, kind: Kind) -> bool {
+    let below = owned.agent.strip_path(&owned.public_path);
+    kind != Kind::Asset && below.is_some_and(|below| owned.agent.expose.has(below))
 }
 
 fn is_forbidden(path: &str) -> bool {

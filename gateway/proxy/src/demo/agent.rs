@@ -89,9 +89,10 @@ async fn read_body(session: &mut ServerSession) -> Vec<u8> {
 fn call_function(body: &[u8]) -> Value {
     let call: Value = serde_json::from_slice(body).unwrap_or_default();
     let argument = |name: &str| call["argument"]["parsed"][0][name].clone();
+    let text = |name: &str| argument(name).as_str().unwrap_or_default().to_owned();
     let response = match call["function"].as_str() {
-        Some("get_balance") => format!("The balance of account {} is $150.00.", argument("account")),
-        Some("transfer_funds") => format!("Transferred {} to {}.", argument("amount"), argument("to")),
+        Some("get_balance") => format!("The balance of account {} is $150.00.", text("account")),
+        Some("transfer_funds") => format!("Transferred {} to {}.", argument("amount"), text("to")),
         Some(_) | None => "No such function.".to_owned(),
     };
     json!({ "response": response })

@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const MAX_LIMITS: usize = 16;
 
 /// `allow` and `burst`.
-const COUNT: RangeInclusive<u64> = 1..=10_000;
+const COUNT: RangeInclusive<u64> = 1..=1_000_000;
 
 /// How many sensitive names an agent may have.
 const MAX_SENSITIVE: usize = 256;
