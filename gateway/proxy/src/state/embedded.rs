@@ -1,0 +1,335 @@
+//! The store of a single gateway: governor's GCRA over dashmap, in memory.
+//!
+//! The bound is ours: at most `max_cells` cells. When they are used up, idle ones go first: a cell whose theoretical
+//! arrival time is past says the same as no cell. If none is idle, new subjects share one overflow cell for each limit,
+//! so that a flood of made-up callers can neither exhaust the memory nor escape the limit.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use dashmap::{DashMap, mapref::entry::Entry};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, MonotonicClock, Reference},
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{NotKeyed, StateStore as GovernorStore},
+};
+use swaigate_core::{
+    decide::{Answers, CellKey, Check, Family, Refusal},
+    id::{AgentName, CallDigest, DocumentId},
+    policy::Limit,
+    time::Timestamp,
+};
+
+use super::{Gauges, StateStore};
+
+/// How often all cells may be looked through for idle ones while requests wait.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// The embedded store.
+#[derive(Debug)]
+pub struct Embedded<C: Clock = MonotonicClock> {
+    clock: C,
+    born: C::Instant,
+    max: usize,
+    cells: DashMap<CellKey, Arc<Cell<C>>>,
+    cell_count: AtomicUsize,
+    shared: DashMap<(AgentName, Family, Limit), Arc<Cell<C>>>,
+    bindings: DashMap<DocumentId, Binding>,
+    binding_count: AtomicUsize,
+    overflows: AtomicU64,
+    /// When cells were last looked through, in nanoseconds since `born`.
+    swept: AtomicU64,
+}
+
+/// One counter. The lock is held over a whole request's checks, so that nobody sees a debit that is taken back.
+#[derive(Debug)]
+struct Cell<C: Clock> {
+    lock: Mutex<()>,
+    arrival: Arrival,
+    limiter: RateLimiter<NotKeyed, Arrival, C, NoOpMiddleware<C::Instant>>,
+    born: C::Instant,
+}
+
+/// The theoretical arrival time of GCRA, in nanoseconds since the cell was made; 0 before the first request.
+#[derive(Debug, Clone, Default)]
+struct Arrival(Arc<AtomicU64>);
+
+#[derive(Debug, Clone, Copy)]
+struct Binding {
+    call: CallDigest,
+    expiry: u32,
+}
+
+// === impl Embedded ===
+
+impl Embedded {
+    /// An empty store of at most `max_cells` cells and as many bindings.
+    pub fn new(max_cells: usize) -> Self {
+        Self::with_clock(max_cells, MonotonicClock)
+    }
+}
+
+impl<C> Embedded<C>
+where
+    C: Clock + Clone + Send + Sync,
+{
+    /// The same with another clock.
+    pub fn with_clock(max_cells: usize, clock: C) -> Self {
+        Self {
+            born: clock.now(),
+            clock,
+            max: max_cells,
+            cells: DashMap::new(),
+            cell_count: AtomicUsize::new(0),
+            shared: DashMap::new(),
+            bindings: DashMap::new(),
+            binding_count: AtomicUsize::new(0),
+            overflows: AtomicU64::new(0),
+            swept: AtomicU64::new(0),
+        }
+    }
+
+    fn answer(&self, checks: &[Check], now: Timestamp) -> Answers {
+        let cells = self.cells_of(checks);
+        let locks: Vec<MutexGuard<'_, ()>> = in_one_order(&cells).map(|cell| cell.hold()).collect();
+        self.first_use(checks, now, Use::Look)?;
+        let before: Vec<u64> = cells.iter().map(|(_, cell)| cell.arrival.load()).collect();
+        let answers = debit(&cells).and_then(|()| self.first_use(checks, now, Use::Take));
+        if answers.is_err() {
+            cells.iter().zip(before).for_each(|((_, cell), before)| cell.arrival.store(before));
+        }
+        drop(locks);
+        answers
+    }
+
+    /// The cell of each rate check and the check's place. A cell that two checks share is there once.
+    fn cells_of(&self, checks: &[Check]) -> Vec<(usize, Arc<Cell<C>>)> {
+        let mut cells: Vec<(usize, Arc<Cell<C>>)> = Vec::with_capacity(checks.len());
+        for (index, check) in checks.iter().enumerate() {
+            if let Check::Rate(key) = check {
+                let cell = self.cell(key);
+                if !cells.iter().any(|(_, known)| Arc::ptr_eq(known, &cell)) {
+                    cells.push((index, cell));
+                }
+            }
+        }
+        cells
+    }
+
+    fn cell(&self, key: &CellKey) -> Arc<Cell<C>> {
+        if let Some(cell) = self.cells.get(key) {
+            return Arc::clone(&cell);
+        }
+        if !self.take_place(&self.cell_count) {
+            self.sweep_now_and_then();
+            if !self.take_place(&self.cell_count) {
+                return self.shared_cell(key);
+            }
+        }
+        match self.cells.entry(key.clone()) {
+            Entry::Occupied(cell) => {
+                self.cell_count.fetch_sub(1, Ordering::Relaxed);
+                Arc::clone(cell.get())
+            }
+            Entry::Vacant(place) => Arc::clone(&place.insert(Arc::new(Cell::new(&key.limit, &self.clock)))),
+        }
+    }
+
+    /// There are as many of these as there are limits in the policies.
+    fn shared_cell(&self, key: &CellKey) -> Arc<Cell<C>> {
+        self.overflows.fetch_add(1, Ordering::Relaxed);
+        let name = (key.agent.clone(), key.family, key.limit.clone());
+        Arc::clone(&self.shared.entry(name).or_insert_with(|| Arc::new(Cell::new(&key.limit, &self.clock))))
+    }
+
+    fn take_place(&self, count: &AtomicUsize) -> bool {
+        let free = |count| (count < self.max).then_some(count + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
+    }
+
+    fn sweep_now_and_then(&self) {
+        let now = self.clock.now().duration_since(self.born).as_u64();
+        let swept = self.swept.load(Ordering::Relaxed);
+        let pause = u64::try_from(SWEEP_PAUSE.as_nanos()).unwrap_or(u64::MAX);
+        let due = swept == 0 || now.saturating_sub(swept) >= pause;
+        if due && self.swept.compare_exchange(swept, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.sweep_cells();
+        }
+    }
+
+    fn sweep_cells(&self) {
+        self.cells.retain(|_, cell| {
+            // Whoever else holds the cell is about to count in it.
+            let keep = Arc::strong_count(cell) > 1 || !cell.is_idle();
+            if !keep {
+                self.cell_count.fetch_sub(1, Ordering::Relaxed);
+            }
+            keep
+        });
+        self.shared.retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.is_idle());
+    }
+
+    fn first_use(&self, checks: &[Check], now: Timestamp, mode: Use) -> Answers {
+        for (index, check) in checks.iter().enumerate() {
+            if let Check::Bind { document, call, until, expiry } = check {
+                let binding = Binding { call: *call, expiry: *expiry };
+                if !self.bind(document, binding, *until, now, mode) {
+                    return Err(Refusal { check: index, wait: Duration::ZERO });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn bind(&self, document: &DocumentId, binding: Binding, until: u32, now: Timestamp, mode: Use) -> bool {
+        if let Some(known) = self.bindings.get(document) {
+            return known.call == binding.call;
+        }
+        if now.unix_seconds() > until {
+            return false;
+        }
+        match mode {
+            Use::Look => true,
+            Use::Take => self.bind_first(document, binding),
+        }
+    }
+
+    /// A store that is full binds nothing more: the document stays unusable, no other call's binding is forgotten.
+    fn bind_first(&self, document: &DocumentId, binding: Binding) -> bool {
+        if !self.take_place(&self.binding_count) {
+            return false;
+        }
+        match self.bindings.entry(*document) {
+            Entry::Vacant(place) => {
+                place.insert(binding);
+                true
+            }
+            Entry::Occupied(known) => {
+                self.binding_count.fetch_sub(1, Ordering::Relaxed);
+                known.get().call == binding.call
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Use {
+    Look,
+    Take,
+}
+
+#[async_trait]
+impl<C> StateStore for Embedded<C>
+where
+    C: Clock + Clone + Send + Sync,
+{
+    async fn apply(&self, checks: &[Check], now: Timestamp) -> Answers {
+        if checks.is_empty() { Ok(()) } else { self.answer(checks, now) }
+    }
+
+    fn sweep(&self, now: Timestamp) {
+        self.sweep_cells();
+        let now = now.unix_seconds();
+        self.bindings.retain(|_, binding| {
+            let keep = binding.expiry > now;
+            if !keep {
+                self.binding_count.fetch_sub(1, Ordering::Relaxed);
+            }
+            keep
+        });
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges {
+            cells: self.cell_count.load(Ordering::Relaxed) + self.shared.len(),
+            bindings: self.binding_count.load(Ordering::Relaxed),
+            overflows: self.overflows.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Cells in the order in which all requests lock them, so that no two wait for each other.
+fn in_one_order<C: Clock>(cells: &[(usize, Arc<Cell<C>>)]) -> impl Iterator<Item = &Arc<Cell<C>>> {
+    let mut ordered: Vec<_> = cells.iter().map(|(_, cell)| cell).collect();
+    ordered.sort_by_key(|cell| Arc::as_ptr(cell).addr());
+    ordered.into_iter()
+}
+
+/// Counts in each cell, up to the first that has no room.
+fn debit<C: Clock>(cells: &[(usize, Arc<Cell<C>>)]) -> Answers {
+    cells.iter().try_for_each(|(index, cell)| cell.debit().map_err(|wait| Refusal { check: *index, wait }))
+}
+
+// === impl Cell ===
+
+impl<C: Clock> Cell<C> {
+    fn new(limit: &Limit, clock: &C) -> Self
+    where
+        C: Clone,
+    {
+        let arrival = Arrival::default();
+        let limiter = RateLimiter::new(quota(limit), arrival.clone(), clock.clone());
+        Self { lock: Mutex::new(()), arrival, limiter, born: clock.now() }
+    }
+
+    fn hold(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one request, or says how long until there is room for it.
+    fn debit(&self) -> Result<(), Duration> {
+        let clock = self.limiter.clock();
+        self.limiter.check().map_err(|until| until.wait_time_from(clock.now()))
+    }
+
+    fn is_idle(&self) -> bool {
+        let now = self.limiter.clock().now().duration_since(self.born).as_u64();
+        self.arrival.load() <= now
+    }
+}
+
+// === impl Arrival ===
+
+impl Arrival {
+    fn load(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn store(&self, nanos: u64) {
+        self.0.store(nanos, Ordering::Release);
+    }
+}
+
+impl GovernorStore for Arrival {
+    type Key = NotKeyed;
+
+    /// Only whoever holds the cell's lock gets here, so the value can't change in between.
+    fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let before = self.load();
+        let (outcome, after) = decide((before != 0).then(|| Nanos::new(before)))?;
+        self.store(after.as_u64());
+        Ok(outcome)
+    }
+}
+
+/// A limit in governor's terms.
+fn quota(limit: &Limit) -> Quota {
+    let one = std::num::NonZeroU32::MIN;
+    let burst = std::num::NonZeroU32::new(limit.burst).unwrap_or(one);
+    let step = limit.every / limit.allow.max(1);
+    Quota::with_period(step.max(Duration::from_nanos(1))).unwrap_or(Quota::per_second(one)).allow_burst(burst)
+}
+
+#[cfg(test)]
+mod tests;
