@@ -32,18 +32,28 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The queue's sending end.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    queue: Sender<Box<Entry>>,
+    queue: Sender<Message>,
     metrics: Arc<Metrics>,
 }
 
-/// The thread that writes. Its end is the end of the log: join it last.
+/// The thread that writes.
 #[derive(Debug)]
-pub struct Writer(JoinHandle<()>);
+pub struct Writer {
+    thread: JoinHandle<()>,
+    queue: Sender<Message>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Record(Box<Entry>),
+    /// Nothing that matters comes after this.
+    End,
+}
 
 /// A place in the queue.
 #[derive(Debug)]
 #[must_use]
-pub struct Slot(OwnedPermit<Box<Entry>>);
+pub struct Slot(OwnedPermit<Message>);
 
 /// What is recorded.
 #[derive(Debug)]
@@ -96,7 +106,8 @@ pub fn open(path: &Path, queue: usize, metrics: &Arc<Metrics>) -> io::Result<(Au
     let log = Log { path: path.to_owned(), out: BufWriter::new(open_file(path)?), metrics: Arc::clone(metrics) };
     let (sender, receiver) = mpsc::channel(queue.max(4));
     let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || log.write_all(receiver))?;
-    Ok((Audit { queue: sender, metrics: Arc::clone(metrics) }, Writer(thread)))
+    let writer = Writer { thread, queue: sender.clone() };
+    Ok((Audit { queue: sender, metrics: Arc::clone(metrics) }, writer))
 }
 
 // === impl Audit ===
@@ -111,7 +122,7 @@ impl Audit {
     pub fn record_refusal(&self, entry: Entry) {
         let kept_for_forwards = self.queue.max_capacity() / 4;
         let has_room = self.queue.capacity() > kept_for_forwards;
-        if !has_room || self.queue.try_send(Box::new(entry)).is_err() {
+        if !has_room || self.queue.try_send(Message::Record(Box::new(entry))).is_err() {
             self.metrics.audit_dropped.inc();
         }
     }
@@ -120,14 +131,16 @@ impl Audit {
 impl Slot {
     /// Records the request that the place was kept for.
     pub fn record(self, entry: Entry) {
-        self.0.send(Box::new(entry));
+        self.0.send(Message::Record(Box::new(entry)));
     }
 }
 
 impl Writer {
-    /// Waits until all that was queued is written. Every [`Audit`] must be gone.
-    pub fn join(self) {
-        let _ = self.0.join();
+    /// Waits until all that was queued until now is written.
+    pub fn finish(self) {
+        // Either fails only if the thread is gone, and then there is nothing to wait for.
+        let _ = self.queue.blocking_send(Message::End);
+        let _ = self.thread.join();
     }
 }
 
@@ -140,14 +153,19 @@ struct Log {
 }
 
 impl Log {
-    fn write_all(mut self, mut queue: Receiver<Box<Entry>>) {
-        while let Some(entry) = queue.blocking_recv() {
+    fn write_all(mut self, mut queue: Receiver<Message>) {
+        while let Some(Message::Record(entry)) = queue.blocking_recv() {
             self.write(&entry);
             // What comes in a burst is flushed together.
-            while let Ok(entry) = queue.try_recv() {
+            let mut next = queue.try_recv();
+            while let Ok(Message::Record(entry)) = next {
                 self.write(&entry);
+                next = queue.try_recv();
             }
             self.retrying(|out| out.flush());
+            if let Ok(Message::End) = next {
+                return;
+            }
         }
     }
 
@@ -299,8 +317,7 @@ mod tests {
         let (audit, writer) = open(&path, 16, &Arc::new(Metrics::new().unwrap())).unwrap();
         audit.reserve().unwrap().record(entry(Reason::Ok));
         audit.record_refusal(entry(Reason::Limited));
-        drop(audit);
-        writer.join();
+        writer.finish();
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
@@ -312,7 +329,7 @@ mod tests {
     }
 
     /// The queue without its writer: nothing is taken out.
-    fn stuck(capacity: usize) -> (Audit, Receiver<Box<Entry>>) {
+    fn stuck(capacity: usize) -> (Audit, Receiver<Message>) {
         let (queue, receiver) = mpsc::channel(capacity);
         (Audit { queue, metrics: Arc::new(Metrics::new().unwrap()) }, receiver)
     }

@@ -94,10 +94,9 @@ impl Gateway {
         let shutdown = settings.shutdown;
         let reload = config.map(|config| Reloader::new(Arc::clone(&app), config, settings, seed).start());
         let reload = reload.transpose().context("the thread that reloads can't be started")?;
-        let signals = Signals { app: Arc::clone(&app), shutdown, reload };
+        let signals = Signals { app, shutdown, reload };
         server.run(RunArgs { shutdown_signal: Box::new(signals) });
-        drop(app);
-        writer.join();
+        writer.finish();
         tracing::info!("stopped");
         Ok(())
     }
