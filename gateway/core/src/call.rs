@@ -57,29 +57,27 @@ pub fn caller_of_function_call(body: &Node<'_>) -> Caller {
 /// it; a leg's `confirm` and the like name the call they belong to as parent or peer.
 pub fn call_ids<'b>(body: &'b Node<'_>, kind: Kind) -> Vec<&'b str> {
     let within = |outer: &str, inner: &str| body.get(outer).and_then(|node| node.str_at(inner));
+    // Where a body may name its call in several places, the first that is there counts: an agent reads that one too.
     let candidates: &[Option<&str>] = match kind {
         Kind::Tool | Kind::Hook => {
-            &[body.str_at("call_id"), body.str_at("conversation_id"), within("channel_data", "call_id")]
+            &[body.str_at("call_id").or_else(|| within("channel_data", "call_id")), body.str_at("conversation_id")]
         }
         Kind::Summary => &[body.str_at("call_id"), body.str_at("conversation_id")],
         Kind::Debug => &[
-            within("call_info", "call_id"),
-            body.str_at("call_id"),
-            within("channel_data", "call_id"),
+            within("call_info", "call_id")
+                .or_else(|| body.str_at("call_id"))
+                .or_else(|| within("channel_data", "call_id")),
             within("call_info", "conversation_id"),
         ],
         Kind::Swml => {
             let call = body.get("call");
             let leg = |name: &str| call.and_then(|call| call.get(name)).and_then(|leg| leg.str_at("call_id"));
-            &[
-                within("call", "call_id"),
-                leg("parent"),
-                leg("peer"),
-                within("message", "message_id"),
-                body.str_at("call_id"),
-            ]
+            let own = within("call", "call_id")
+                .or_else(|| within("message", "message_id"))
+                .or_else(|| body.str_at("call_id"));
+            &[own, leg("parent"), leg("peer")]
         }
-        Kind::Callback => &[within("params", "call_id"), body.str_at("call_id")],
+        Kind::Callback => &[within("params", "call_id").or_else(|| body.str_at("call_id"))],
         Kind::Includes | Kind::Asset => &[],
     };
     candidates.iter().copied().flatten().filter(|id| !id.is_empty()).collect()
@@ -170,6 +168,9 @@ mod tests {
         let cases = [
             (Kind::Tool, r#"{"call_id":"a","conversation_id":"b"}"#, vec!["a", "b"]),
             (Kind::Tool, r#"{"channel_data":{"call_id":"a"}}"#, vec!["a"]),
+            (Kind::Tool, r#"{"call_id":"a","channel_data":{"call_id":"b"}}"#, vec!["a"]),
+            (Kind::Debug, r#"{"call_id":"b","call_info":{"call_id":"a"}}"#, vec!["a"]),
+            (Kind::Swml, r#"{"call_id":"b","call":{"call_id":"a"}}"#, vec!["a"]),
             (Kind::Debug, r#"{"call_info":{"call_id":"a"}}"#, vec!["a"]),
             (
                 Kind::Swml,

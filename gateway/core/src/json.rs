@@ -248,12 +248,13 @@ impl Edits {
         self.edits.is_empty()
     }
 
-    /// The text with all edits made.
+    /// The text with all edits made. One that is asked for twice is made once.
     ///
     /// # Errors
     /// [`Overlap`] if two touch the same place: what they would make is nobody's intent.
     pub fn apply(mut self, text: &str) -> Result<String, Overlap> {
         self.edits.sort_by_key(|(span, _)| (span.start, span.end));
+        self.edits.dedup();
         let added: usize = self.edits.iter().map(|(_, with)| with.len()).sum();
         let mut out = String::with_capacity(text.len() + added);
         let mut done = 0;

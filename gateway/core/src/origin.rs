@@ -44,23 +44,48 @@ pub enum UrlError<'t> {
 /// [`UrlError`] if it starts as one and can't be relied on.
 pub fn parse(text: &str) -> Option<Result<HttpUrl<'_>, UrlError<'_>>> {
     let trimmed = text.trim_matches(|c: char| c <= ' ');
-    let (https, rest) = match trimmed.split_once(':')? {
+    // A browser leaves tabs and line ends out, wherever they stand.
+    if trimmed.contains(['\t', '\n', '\r']) {
+        let squeezed = trimmed.replace(['\t', '\n', '\r'], "");
+        return after_scheme(&squeezed).is_some().then_some(Err(UrlError::Ambiguous(text)));
+    }
+    let (https, rest) = after_scheme(trimmed)?;
+    Some(take_apart(text, rest, https))
+}
+
+fn after_scheme(text: &str) -> Option<(bool, &str)> {
+    let (https, rest) = match text.split_once(':')? {
         (scheme, rest) if scheme.eq_ignore_ascii_case("http") => (false, rest),
         (scheme, rest) if scheme.eq_ignore_ascii_case("https") => (true, rest),
         _ => return None,
     };
     // A browser takes any number of slashes either way round, and a client may well do the same.
-    if !rest.starts_with(['/', '\\']) {
-        return None;
-    }
-    Some(take_apart(text, rest, https))
+    rest.starts_with(['/', '\\']).then_some((https, rest))
 }
 
-/// The host and port that a lenient client could make of a text that [`parse`] finds ambiguous.
-pub fn lenient_authority(text: &str) -> Option<Authority> {
-    let url = Url::parse(text.trim()).ok()?;
-    let host = url.host_str()?.trim_end_matches('.').to_owned();
-    Some(Authority { host, port: url.port() })
+/// The hosts and ports that clients could make of a text that [`parse`] finds ambiguous: a browser, one to which a
+/// backslash is a character like others (RFC 3986), and one that stops at white space.
+pub fn lenient_authorities(text: &str) -> impl Iterator<Item = Authority> {
+    let text = text.trim();
+    let rfc = text.replace('\\', "%5C");
+    let first_word = text.split_whitespace().next().unwrap_or_default();
+    let urls = [Url::parse(text), Url::parse(&rfc), Url::parse(first_word)];
+    urls.into_iter().filter_map(|url| {
+        let url = url.ok()?;
+        Some(Authority { host: host_of(&url)?, port: url.port() })
+    })
+}
+
+fn host_of(url: &Url) -> Option<String> {
+    Some(match url.host()? {
+        Host::Domain(name) => name.trim_end_matches('.').to_owned(),
+        Host::Ipv4(address) => address.to_string(),
+        // `::ffff:127.0.0.1` reaches the same socket as `127.0.0.1`.
+        Host::Ipv6(address) => match address.to_ipv4_mapped() {
+            Some(address) => address.to_string(),
+            None => format!("[{address}]"),
+        },
+    })
 }
 
 fn take_apart<'t>(text: &'t str, rest: &str, https: bool) -> Result<HttpUrl<'t>, UrlError<'t>> {
@@ -87,11 +112,7 @@ fn take_apart<'t>(text: &'t str, rest: &str, https: bool) -> Result<HttpUrl<'t>,
     }
     let scheme = if https { "https" } else { "http" };
     let parsed = Url::parse(&format!("{scheme}://{host_and_port}/")).map_err(|_| UrlError::Invalid(text))?;
-    let host = match parsed.host().ok_or(UrlError::Invalid(text))? {
-        Host::Domain(name) => name.trim_end_matches('.').to_owned(),
-        Host::Ipv4(address) => address.to_string(),
-        Host::Ipv6(address) => format!("[{address}]"),
-    };
+    let host = host_of(&parsed).ok_or(UrlError::Invalid(text))?;
     // `Url` drops a port that is the scheme's default; it was written all the same.
     let port = written_port(host_and_port).or_else(|| parsed.port());
     Ok(HttpUrl {
@@ -112,6 +133,11 @@ fn written_port(host_and_port: &str) -> Option<u16> {
 // === impl HttpUrl ===
 
 impl<'t> HttpUrl<'t> {
+    /// The whole, as written.
+    pub fn text(&self) -> &'t str {
+        self.text
+    }
+
     /// The host and port.
     pub fn authority(&self) -> &Authority {
         &self.authority
@@ -130,6 +156,11 @@ impl<'t> HttpUrl<'t> {
     /// The path as written; empty if there is none.
     pub fn path(&self) -> &'t str {
         self.text.get(self.path.clone()).unwrap_or_default()
+    }
+
+    /// Where in the text the path ends.
+    pub fn path_end(&self) -> usize {
+        self.path.end
     }
 
     /// The query as written, without its `?`; `None` if there is no `?`.
@@ -186,7 +217,13 @@ mod tests {
 
     #[test]
     fn hosts_in_disguise_are_recognised() {
-        for text in ["http://2130706433:3000/", "http://0x7f.1:3000/", "http://127.1:3000/", "http://LOCALHOST:3000/"] {
+        for text in [
+            "http://2130706433:3000/",
+            "http://0x7f.1:3000/",
+            "http://127.1:3000/",
+            "http://LOCALHOST:3000/",
+            "http://[::ffff:7f00:1]:3000/",
+        ] {
             let url = parse(text).unwrap().unwrap();
             assert!(url.authority().is_loopback(), "{text} is {}", url.authority().host);
             assert_eq!(url.authority().port, Some(3000), "{text}");
@@ -215,6 +252,8 @@ mod tests {
             "http://h/a b",
             "http://h\t/x",
             "http://a\\@h/",
+            "ht\ntp://h/",
+            "http:\t//h/",
         ] {
             assert_eq!(parse(text).unwrap(), Err(UrlError::Ambiguous(text)), "{text:?}");
         }

@@ -5,8 +5,9 @@
 
 mod compile;
 mod ownership;
+pub(crate) mod unescape;
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, secret_in_env, secret_in_file,
@@ -294,9 +295,22 @@ impl Policies {
         self.owned.find(&self.agents, authority, path, writer)
     }
 
-    /// Whether a text holds an agent's credentials, in one of the spellings that documents use.
+    /// Whether a text holds an agent's credentials, in one of the spellings that documents use: as they are, in
+    /// base64, escaped as JSON or percent-encoded, also several times over.
     pub fn leak(&self, text: &str) -> bool {
-        self.leaks.iter().any(|spelling| text.contains(spelling.as_str()))
+        const ROUNDS: usize = 6;
+        let holds = |text: &str| self.leaks.iter().any(|spelling| text.contains(spelling.as_str()));
+        let mut decoded = Cow::Borrowed(text);
+        for _ in 0..ROUNDS {
+            if holds(&decoded) {
+                return true;
+            }
+            match unescape::once(&decoded) {
+                Some(next) if !self.leaks.is_empty() => decoded = Cow::Owned(next),
+                Some(_) | None => return false,
+            }
+        }
+        holds(&decoded)
     }
 }
 
@@ -401,7 +415,9 @@ fn spellings(credentials: &UpstreamCredentials) -> Vec<String> {
     let escaped = quote(&password);
     let escaped = escaped.trim_matches('"');
     let mut spellings = vec![format!("{username}:{password}@"), format!("{username}:{encoded}@")];
-    spellings.extend(header.expose_str().and_then(|header| header.split(' ').nth(1)).map(str::to_owned));
+    let token = header.expose_str().and_then(|header| header.split(' ').nth(1)).unwrap_or_default();
+    let token = token.trim_end_matches('=');
+    spellings.extend([token.to_owned(), token.replace('+', "-").replace('/', "_")]);
     if password.len() >= TELLING {
         spellings.extend([password.clone().into_owned(), encoded, escaped.to_owned()]);
     }

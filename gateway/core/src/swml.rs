@@ -66,6 +66,8 @@ pub struct FunctionPlace<'d> {
     pub own: Option<&'d Node<'d>>,
     /// Whether the function, or the defaults, name a `meta_data_token`.
     pub has_metadata_token: bool,
+    /// The defaults, if what they hold are credentials for this URL.
+    pub credentials: Option<&'d Node<'d>>,
 }
 
 /// The keys of credentials beside a `web_hook_url`.
@@ -76,14 +78,19 @@ const POST_PROMPT_CREDENTIALS: &[&str] = &["post_prompt_auth_user", "post_prompt
 /// Looks through a document, an answer or a list of function definitions.
 pub fn survey<'d>(root: &'d Node<'d>) -> Survey<'d> {
     let mut survey = Survey::default();
-    let is_definition = |node: &&Node<'_>| node.str_at("function").is_some() && node.get("web_hook_url").is_some();
-    // `get_signature` is answered with one definition or an array of them (PROTOCOL.md, 4.3).
-    match std::iter::once(root).chain(root.items()).find(is_definition) {
-        Some(_) if root.is_object() => survey.function(root, None),
-        Some(_) => root.items().iter().for_each(|item| survey.function(item, None)),
-        None => survey.walk(root, Context { key: "", outer: "", object: None }),
-    }
+    survey.walk(root, Context { key: "", outer: "", object: None });
     survey
+}
+
+/// Whether this defines a function, wherever it stands: `get_signature` is answered with one definition or an array of
+/// them (PROTOCOL.md, 4.3), and a URL that calls a function must not get the token of something else.
+fn is_definition(node: &Node<'_>) -> bool {
+    let is_called = node.get("web_hook_url").is_some() || node.get("data_map").is_some();
+    is_called && !function_name(node).is_empty()
+}
+
+fn function_name<'d>(definition: &'d Node<'_>) -> &'d str {
+    definition.str_at("function").or_else(|| definition.str_at("name")).unwrap_or_default()
 }
 
 /// Whether the text holds an expression that the platform replaces.
@@ -101,11 +108,23 @@ struct Context<'d> {
     object: Option<&'d Node<'d>>,
 }
 
-// === impl Survey ===
+// === impl Place, Survey ===
+
+impl<'d> Place<'d> {
+    /// The string that is the URL; `None` if it is inherited.
+    pub fn text(&self) -> Option<&'d Node<'d>> {
+        match self {
+            Place::Here(node) | Place::WithCredentials(node, ..) => Some(node),
+            Place::OfFunction(place) => place.own,
+            Place::Default(defaults) => defaults.get("web_hook_url"),
+        }
+    }
+}
 
 impl<'d> Survey<'d> {
     fn walk(&mut self, node: &'d Node<'d>, context: Context<'d>) {
         match &node.value {
+            Value::Object(_) if is_definition(node) => self.function(node, None),
             Value::Object(members) => self.object(node, members, context.key),
             Value::Array(items) => items.iter().for_each(|item| self.walk(item, context)),
             Value::String(text) => self.string(node, text, context),
@@ -120,9 +139,14 @@ impl<'d> Survey<'d> {
         for member in members {
             match member.key.as_ref() {
                 "functions" if holds_functions => {
-                    definitions.iter().for_each(|definition| self.function(definition, defaults));
+                    for definition in definitions {
+                        match definition.value {
+                            Value::Object(_) => self.function(definition, defaults),
+                            _ => self.walk(definition, Context { key: "functions", outer, object: Some(node) }),
+                        }
+                    }
                 }
-                "defaults" if holds_functions => self.defaults(&member.node),
+                "defaults" if holds_functions && member.node.is_object() => self.defaults(&member.node),
                 key => self.walk(&member.node, Context { key, outer, object: Some(node) }),
             }
         }
@@ -130,44 +154,47 @@ impl<'d> Survey<'d> {
 
     fn defaults(&mut self, defaults: &'d Node<'d>) {
         for member in defaults.members() {
-            match (member.key.as_ref(), &member.node.value) {
-                ("web_hook_url", Value::String(text)) => {
-                    if let Some(url) = origin::parse(text) {
-                        self.url(url, Kind::Callback, "", "web_hook_url", Place::Default(defaults));
-                    }
+            let url = member.node.as_str().filter(|_| member.key == "web_hook_url").and_then(origin::parse);
+            match url {
+                Some(url) => self.url(url, Kind::Tool, "", "web_hook_url", Place::Default(defaults)),
+                None => {
+                    self.walk(&member.node, Context { key: &member.key, outer: "defaults", object: Some(defaults) });
                 }
-                (key, _) => self.walk(&member.node, Context { key, outer: "defaults", object: Some(defaults) }),
             }
         }
     }
 
     fn function(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>) {
-        let name = definition.str_at("function").or_else(|| definition.str_at("name")).unwrap_or_default();
+        let name = function_name(definition);
         if definition.get("data_map").is_some() {
             self.data_maps.push(name);
         }
-        self.web_hook(definition, defaults, name);
-        for member in definition.members().iter().filter(|member| member.key != "web_hook_url") {
+        let has_own_url = self.web_hook(definition, defaults, name);
+        for member in definition.members().iter().filter(|member| !has_own_url || member.key != "web_hook_url") {
             self.walk(&member.node, Context { key: &member.key, outer: "functions", object: Some(definition) });
         }
     }
 
-    fn web_hook(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>, name: &'d str) {
+    /// Whether the function has a URL of its own, which is dealt with then.
+    fn web_hook(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>, name: &'d str) -> bool {
         let own = definition.get("web_hook_url");
-        let inherits = own.is_none() && definition.get("data_map").is_none();
+        // Nothing can be called that has no name.
+        let inherits = own.is_none() && definition.get("data_map").is_none() && !name.is_empty();
         let inherited = defaults.filter(|_| inherits).and_then(|defaults| defaults.get("web_hook_url"));
-        let Some(text) = own.or(inherited).and_then(Node::as_str) else { return };
+        let Some(text) = own.or(inherited).and_then(Node::as_str) else { return false };
         let Some(url) = origin::parse(text) else {
             if is_template(text) {
                 self.templated.push(name);
             }
-            return;
+            return false;
         };
         let names_token = |node: &Node<'_>| node.get("meta_data_token").is_some();
         let place = FunctionPlace {
             definition,
             own,
             has_metadata_token: names_token(definition) || defaults.is_some_and(names_token),
+            // Where the defaults have a URL of their own, the credentials beside it go or stay with that.
+            credentials: defaults.filter(|defaults| own.is_some() && defaults.get("web_hook_url").is_none()),
         };
         let is_hook = name.parse().is_ok_and(|name: crate::id::FunctionName| name.is_hook());
         let kind = if is_hook { Kind::Hook } else { Kind::Tool };
@@ -180,10 +207,11 @@ impl<'d> Survey<'d> {
             place: Place::OfFunction(place),
             schema,
         });
+        own.is_some()
     }
 
     fn string(&mut self, node: &'d Node<'d>, text: &'d str, context: Context<'d>) {
-        if context.key == "SWML" {
+        if matches!(context.key, "SWML" | "raw_swml") {
             self.embedded.push(node);
             return;
         }
@@ -222,9 +250,11 @@ fn kind_of(key: &str, outer: &str) -> Kind {
         ("post_prompt_url", _) => Kind::Summary,
         ("debug_webhook_url" | "event_webhook_url", _) => Kind::Debug,
         ("url", "includes") => Kind::Includes,
-        ("dest" | "transfer" | "confirm" | "transfer_after_bridge" | "wait_url", _) => Kind::Swml,
+        ("execute" | "dest" | "transfer" | "confirm" | "transfer_after_bridge" | "wait_url", _) => Kind::Swml,
         ("url", "webhooks" | "request" | "ai_sidecar" | "params" | "mcp_servers") => Kind::Callback,
-        ("web_hook_url" | "webhook" | "call_state_url" | "payment_connector_url", _) => Kind::Callback,
+        // It calls a function, though none is named here: whatever it is, it is no callback.
+        ("web_hook_url", _) => Kind::Tool,
+        ("webhook" | "call_state_url" | "payment_connector_url", _) => Kind::Callback,
         (key, _) if key.ends_with("status_url") || key.ends_with("_callback") => Kind::Callback,
         _ => Kind::Asset,
     }
@@ -295,7 +325,7 @@ mod tests {
         assert_eq!(
             kinds(document),
             [
-                name("web_hook_url", Kind::Callback, ""),
+                name("web_hook_url", Kind::Tool, ""),
                 name("web_hook_url", Kind::Tool, "own"),
                 name("web_hook_url", Kind::Tool, "inherits"),
                 name("web_hook_url", Kind::Hook, "hangup_hook"),

@@ -1,6 +1,6 @@
 //! Step two: what the body adds. A plan comes out: what the state store has to be asked, and what is forwarded then.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Admitted, Denial, admit::reason_of, rewrite::Lineage};
 use crate::{
@@ -108,7 +108,8 @@ pub fn judge(
         Route::Swml => judge_fetch(&admitted, policies, body, moment, facts),
         Route::Swaig => judge_function(&admitted, policies, body, moment, facts),
         Route::Summary | Route::Debug => judge_callback(&admitted, policies, body, moment, facts),
-        Route::Includes | Route::Callback | Route::Asset => judge_unbound_kind(&admitted, policies, moment, facts),
+        Route::Includes => judge_includes(&admitted, policies, body, moment, facts),
+        Route::Callback | Route::Asset => judge_unbound_kind(&admitted, policies, moment, facts),
         Route::Exposed | Route::Health => Ok(Judged::default()),
         Route::Unknown => Err(Reason::NotFound),
     };
@@ -186,7 +187,7 @@ fn judge_function(
         let subject = caller_subject(agent, caller);
         checks.extend(rate_checks(agent, Family::Functions, subject, Some(bound.call)));
     }
-    let lineage = Lineage::of_token(&token, bound.call, agent, moment);
+    let lineage = Lineage::of_token(&token, bound.call, agent);
     let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);
     Ok(Judged { edited, lineage: Some(lineage), checks })
 }
@@ -203,8 +204,25 @@ fn judge_callback(
     let ids = call::call_ids(&parsed, kind);
     facts.call_id = ids.first().map(|id| (*id).to_owned());
     let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
-    let lineage = Lineage::of_token(&token, bound.call, &admitted.agent, moment);
+    let lineage = Lineage::of_token(&token, bound.call, &admitted.agent);
     Ok(Judged { edited: None, lineage: Some(lineage), checks: Vec::from_iter(bound.check) })
+}
+
+/// Definitions are asked for where functions are called, often at the very same path: what names a function is a call of
+/// it, for which this token is not good.
+fn judge_includes(
+    admitted: &Admitted,
+    policies: &Policies,
+    body: &[u8],
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<Judged, Reason> {
+    let parsed = object(body, facts)?;
+    if let Some(function) = parsed.get("function") {
+        facts.function = function.as_str().map(str::to_owned);
+        return Err(Reason::TokenMismatch);
+    }
+    judge_unbound_kind(admitted, policies, moment, facts)
 }
 
 /// Kinds whose requests carry ids of other legs, or none: their token binds agent, path, query and time.
@@ -215,7 +233,7 @@ fn judge_unbound_kind(
     facts: &mut Facts,
 ) -> Result<Judged, Reason> {
     let token = verified_token(admitted, policies, "", moment, facts)?;
-    let lineage = Lineage::of_unbound(&token, &admitted.agent, moment);
+    let lineage = Lineage::of_unbound(&token, &admitted.agent);
     Ok(Judged { edited: None, lineage: Some(lineage), checks: Vec::new() })
 }
 
@@ -323,12 +341,23 @@ fn object<'b>(body: &'b [u8], facts: &mut Facts) -> Result<Node<'b>, Reason> {
             JsonError::TooDeep => Reason::BodyTooDeep,
         }
     })?;
-    if parsed.is_object() {
+    if !parsed.is_object() {
+        facts.detail = Some("not an object".to_owned());
+        return Err(Reason::BodyNotJson);
+    }
+    // Go and .NET read `Function` as `function`; which of the two counts is theirs to say.
+    let mut seen = HashSet::new();
+    if parsed.members().iter().all(|member| seen.insert(folded(&member.key))) {
         Ok(parsed)
     } else {
-        facts.detail = Some("not an object".to_owned());
-        Err(Reason::BodyNotJson)
+        facts.detail = Some("two keys differ in their case alone".to_owned());
+        Err(Reason::BodyDuplicateKey)
     }
+}
+
+/// A key as parsers compare it that don't tell the case: Go's folds also the long s and the Kelvin sign.
+fn folded(key: &str) -> String {
+    key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// A function's arguments, wherever the SDKs look for them (PROTOCOL.md, 4.6).

@@ -132,7 +132,7 @@ fn callback_reply(
 }
 
 fn verbatim(policies: &Policies, answer: &AgentAnswer<'_>) -> Result<Reply, Reason> {
-    if std::str::from_utf8(answer.body).is_ok_and(|text| policies.leak(text)) {
+    if policies.leak(&String::from_utf8_lossy(answer.body)) {
         return Err(Reason::CredentialInDocument);
     }
     let mut reply = Reply::json(answer.status, answer.body);

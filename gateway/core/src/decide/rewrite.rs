@@ -10,7 +10,7 @@ use crate::{
     json::{self, Edits, Node, quote},
     keys::{Key, KeyTag},
     origin::{self, HttpUrl, UrlError},
-    policy::{Agent, Owned, Policies, UrlCredentials},
+    policy::{Agent, Owned, Policies, UrlCredentials, unescape},
     record::{Bypass, Unmediated},
     route,
     swml::{self, FunctionPlace, Place, Survey, UrlPlace, WEB_HOOK_CREDENTIALS},
@@ -75,12 +75,12 @@ impl Lineage {
     }
 
     /// Of an answer within a call: its URLs are of the same document and die with it.
-    pub(crate) fn of_token(token: &VerifiedToken, call: CallDigest, agent: &Agent, moment: &Moment) -> Self {
-        Self { call: Some(call), ..Self::of_unbound(token, agent, moment) }
+    pub(crate) fn of_token(token: &VerifiedToken, call: CallDigest, agent: &Agent) -> Self {
+        Self { call: Some(call), ..Self::of_unbound(token, agent) }
     }
 
     /// Of an answer to a request whose call is known by its token alone.
-    pub(crate) fn of_unbound(token: &VerifiedToken, agent: &Agent, moment: &Moment) -> Self {
+    pub(crate) fn of_unbound(token: &VerifiedToken, agent: &Agent) -> Self {
         let claims = token.claims();
         let grace = seconds(agent.tokens.grace);
         let is_late = matches!(claims.kind, Kind::Hook | Kind::Summary | Kind::Debug | Kind::Callback);
@@ -90,7 +90,8 @@ impl Lineage {
             document: claims.document,
             call: claims.call,
             caller: claims.caller,
-            issued: moment.now.unix_seconds(),
+            // An answer is a part of its document: it does not open the window of a first use again.
+            issued: claims.issued,
             expiry,
             callback_expiry: expiry.saturating_add(grace),
         }
@@ -142,9 +143,7 @@ impl<'p> Minter<'p> {
             self.embedded(node, depth, &mut edits)?;
         }
         for node in prose {
-            if let Some(clean) = node.as_str().and_then(|text| self.clean_prose(text)) {
-                edits.replace(node.span.clone(), quote(&clean));
-            }
+            self.clean(node, &mut edits)?;
         }
         data_maps.into_iter().for_each(|function| self.note(function, Bypass::DataMap));
         templated.into_iter().for_each(|what| self.note(what, Bypass::Templated));
@@ -163,19 +162,23 @@ impl<'p> Minter<'p> {
                 if place.kind != Kind::Asset && !matches!(place.place, Place::Default(_)) {
                     self.note(what, bypass);
                 }
-                return Ok(());
+                return place.place.text().map_or(Ok(()), |node| self.clean(node, edits));
             }
         };
         if let Place::Default(defaults) = place.place {
             edits.remove_members(defaults, |key| key == "web_hook_url" || WEB_HOOK_CREDENTIALS.contains(&key));
             return Ok(());
         }
-        if is_forbidden(&owned.upstream_path) || is_open(&owned, place.kind) {
+        let endpoint = Endpoint::of(&owned);
+        if endpoint == Endpoint::Forbidden || is_open(&owned, place.kind) {
             return Err(Reason::UrlForbidden);
         }
-        let minted = if swml::is_template(owned.upstream_path.as_str()) || url.query().is_some_and(swml::is_template) {
+        let is_template = swml::is_template(&owned.upstream_path) || url.query().is_some_and(swml::is_template);
+        if is_template {
             self.note(what, Bypass::Templated);
-            self.bare(&url, &owned)
+        }
+        let minted = if is_template || !endpoint.suits(place) {
+            self.clean_prose(url.text())?.unwrap_or_else(|| url.text().to_owned())
         } else {
             self.mint(&url, &owned, place)
         };
@@ -192,10 +195,10 @@ impl<'p> Minter<'p> {
             Err(UrlError::Invalid(text)) if swml::is_template(text) => Ok(Found::Foreign(Bypass::Templated)),
             Err(UrlError::Invalid(_)) => Ok(Found::Foreign(Bypass::External)),
             Err(UrlError::Ambiguous(text)) => {
-                let authority = origin::lenient_authority(text);
-                match authority.and_then(|authority| self.policies.owner(&authority, "/", self.writer)) {
-                    Some(_) => Err(Reason::UrlAmbiguous),
-                    None => Ok(Found::Foreign(Bypass::External)),
+                if self.may_own(text) {
+                    Err(Reason::UrlAmbiguous)
+                } else {
+                    Ok(Found::Foreign(Bypass::External))
                 }
             }
         }
@@ -218,21 +221,53 @@ impl<'p> Minter<'p> {
         }
     }
 
-    /// Text that mentions a URL of a protected agent, with the gateway's address in its place and no credentials.
-    fn clean_prose(&self, text: &str) -> Option<String> {
+    /// Whether a client could read a protected agent's address in this.
+    fn may_own(&self, text: &str) -> bool {
+        origin::lenient_authorities(text).any(|authority| self.policies.owner(&authority, "/", self.writer).is_some())
+    }
+
+    /// Cleans a string that mentions URLs.
+    fn clean(&self, node: &Node<'_>, edits: &mut Edits) -> Result<(), Reason> {
+        if let Some(clean) = self.clean_prose(node.as_str().unwrap_or_default())? {
+            edits.replace(node.span.clone(), quote(&clean));
+        }
+        Ok(())
+    }
+
+    /// The text with the gateway's address, without credentials and without a token, in place of that of each URL of a
+    /// protected agent, also within another URL. `None` if it mentions none.
+    fn clean_prose(&self, text: &str) -> Result<Option<String>, Reason> {
         let mut edits = Edits::default();
+        let mut done = 0;
         for (at, _) in text.match_indices("://") {
-            let before = text.get(..at).unwrap_or_default();
-            let scheme = before.len() - before.bytes().rev().take_while(u8::is_ascii_alphabetic).count();
-            let rest = text.get(scheme..).unwrap_or_default();
-            let end = rest.find(|c: char| c <= ' ' || "\"'<>()[]{}\\`".contains(c)).unwrap_or(rest.len());
-            let url = rest.get(..end).unwrap_or_default();
-            let Some(Ok(parsed)) = origin::parse(url) else { continue };
-            if let Some(owned) = self.policies.owner(parsed.authority(), parsed.path(), self.writer) {
-                edits.replace(scheme..scheme + end, self.bare(&parsed, &owned));
+            let Some(start) = scheme_before(text, at).filter(|start| *start >= done) else { continue };
+            let Some((length, clean)) = self.clean_start(text.get(start..).unwrap_or_default())? else { continue };
+            done = start + length;
+            edits.replace(start..done, clean);
+        }
+        if edits.is_empty() {
+            return Ok(None);
+        }
+        edits.apply(text).map(Some).map_err(|_| Reason::Internal)
+    }
+
+    /// For a text that starts as a URL: how much of it is replaced, and with what. That is scheme, userinfo, host, and
+    /// so much of the path as is another at the gateway; what follows is looked through as well.
+    fn clean_start(&self, text: &str) -> Result<Option<(usize, String)>, Reason> {
+        for url in candidates(text) {
+            match origin::parse(url) {
+                Some(Ok(parsed)) => {
+                    let path = parsed.path();
+                    let Some(owned) = self.policies.owner(parsed.authority(), path, self.writer) else { continue };
+                    let kept = common_suffix(path, &owned.public_path);
+                    let front = owned.public_path.get(..owned.public_path.len() - kept).unwrap_or_default();
+                    return Ok(Some((parsed.path_end() - kept, format!("{}{front}", self.policies.public().origin()))));
+                }
+                Some(Err(UrlError::Ambiguous(url))) if self.may_own(url) => return Err(Reason::UrlAmbiguous),
+                Some(Err(UrlError::Ambiguous(_) | UrlError::Invalid(_))) | None => {}
             }
         }
-        if edits.is_empty() { None } else { edits.apply(text).ok() }
+        Ok(None)
     }
 
     fn mint(&mut self, url: &HttpUrl<'_>, owned: &Owned, place: &UrlPlace<'_>) -> String {
@@ -254,12 +289,6 @@ impl<'p> Minter<'p> {
         let separator = if query.as_deref().is_some_and(|query| !query.is_empty()) { "&" } else { "" };
         let query = query.unwrap_or_default();
         format!("{origin}{}?{query}{separator}{PARAMETER}={token}{}", owned.public_path, url.fragment())
-    }
-
-    /// The URL at the gateway, without credentials and without a token.
-    fn bare(&self, url: &HttpUrl<'_>, owned: &Owned) -> String {
-        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-        format!("{}{}{query}{}", self.policies.public().origin(), owned.public_path, url.fragment())
     }
 
     fn userinfo(&mut self, owned: &Owned, claims: &Claims) -> String {
@@ -304,7 +333,7 @@ fn put(place: &UrlPlace<'_>, minted: &str, metadata_token: String, edits: &mut E
             edits.replace(node.span.clone(), quote(minted));
             edits.remove_members(object, |key| keys.contains(&key));
         }
-        Place::OfFunction(FunctionPlace { definition, own, has_metadata_token }) => {
+        Place::OfFunction(FunctionPlace { definition, own, has_metadata_token, credentials }) => {
             match own {
                 Some(node) => edits.replace(node.span.clone(), quote(minted)),
                 None => edits.insert_member(definition, "web_hook_url", &quote(minted)),
@@ -312,7 +341,9 @@ fn put(place: &UrlPlace<'_>, minted: &str, metadata_token: String, edits: &mut E
             if !has_metadata_token {
                 edits.insert_member(definition, "meta_data_token", &quote(&metadata_token));
             }
-            edits.remove_members(definition, |key| WEB_HOOK_CREDENTIALS.contains(&key));
+            for object in std::iter::once(*definition).chain(*credentials) {
+                edits.remove_members(object, |key| WEB_HOOK_CREDENTIALS.contains(&key));
+            }
         }
         Place::Default(_) => {}
     }
@@ -324,9 +355,95 @@ fn is_open(owned: &Owned, kind: Kind) -> bool {
     kind != Kind::Asset && below.is_some_and(|below| owned.agent.expose.has(below))
 }
 
-fn is_forbidden(path: &str) -> bool {
-    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    FORBIDDEN.iter().any(|name| last.eq_ignore_ascii_case(name))
+/// What a path of an agent is, in the SDKs (PROTOCOL.md, 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    /// The agent itself: its document; a small agent answers everything there.
+    Root,
+    /// Function calls.
+    Swaig,
+    /// Summaries.
+    PostPrompt,
+    /// Debug events.
+    DebugEvents,
+    /// What no document may give access to.
+    Forbidden,
+    /// Anything else.
+    Other,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    fn of(owned: &Owned) -> Self {
+        let base = owned.agent.upstream.path.as_str();
+        let below = owned.upstream_path.strip_prefix(base).unwrap_or(&owned.upstream_path);
+        // As a server may read it: decoded, without path parameters and empty segments, in any case.
+        let decoded = unescape::once(below).unwrap_or_else(|| below.to_owned()).to_ascii_lowercase();
+        let segments = decoded.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+        let mut segments = segments.filter(|segment| !segment.is_empty());
+        let Some(first) = segments.next() else { return Endpoint::Root };
+        // Below the agent's path the first segment tells; a path outside of it may be another agent's.
+        match (Self::named(first), Self::named(segments.last().unwrap_or(first))) {
+            (Endpoint::Forbidden, _) | (_, Endpoint::Forbidden) => Endpoint::Forbidden,
+            (Endpoint::Other, last) => last,
+            (first, _) => first,
+        }
+    }
+
+    fn named(segment: &str) -> Self {
+        match segment {
+            "swaig" => Endpoint::Swaig,
+            "post_prompt" => Endpoint::PostPrompt,
+            "debug_events" => Endpoint::DebugEvents,
+            _ if FORBIDDEN.contains(&segment) => Endpoint::Forbidden,
+            _ => Endpoint::Other,
+        }
+    }
+
+    /// Whether a URL in this place may get a token for this endpoint. Whoever holds the token of a callback or a file
+    /// is not asked for a function, a call and a limit, so it must not open what asks for these; and a file is passed
+    /// on as it is, so it must not be a document.
+    fn suits(self, place: &UrlPlace<'_>) -> bool {
+        match place.kind {
+            Kind::Tool | Kind::Hook => !place.function.is_empty(),
+            Kind::Includes => true,
+            Kind::Summary | Kind::Debug | Kind::Callback => self != Endpoint::Swaig,
+            Kind::Swml => matches!(self, Endpoint::Root | Endpoint::Other),
+            Kind::Asset => self == Endpoint::Other,
+        }
+    }
+}
+
+/// How much of a text is looked at as one URL, in bytes.
+const MAX_URL: usize = 4096;
+
+/// Where the http or https scheme starts that ends at `at`.
+fn scheme_before(text: &str, at: usize) -> Option<usize> {
+    let start_of = |scheme: &str| {
+        let start = at.checked_sub(scheme.len())?;
+        text.get(start..at).filter(|end| end.eq_ignore_ascii_case(scheme)).map(|_| start)
+    };
+    start_of("https").or_else(|| start_of("http"))
+}
+
+/// What may be meant by a URL at the start of a text: all up to what no URL holds but the punctuation at its end, or
+/// all up to the first comma or the like.
+fn candidates(text: &str) -> [&str; 2] {
+    let text = text.get(..text.floor_char_boundary(MAX_URL)).unwrap_or_default();
+    let end = text.find(|c: char| c <= ' ' || "\"'<>(){}\\`".contains(c)).unwrap_or(text.len());
+    let whole = text.get(..end).unwrap_or_default();
+    // A bracket that closes none is the text's, not an address'.
+    let whole = if whole.contains('[') { whole } else { whole.trim_end_matches(']') };
+    let whole = whole.trim_end_matches(['.', ',', ';', ':', '!', '?']);
+    let shorter = whole.find([',', ';', '|']).and_then(|end| whole.get(..end)).unwrap_or(whole);
+    [whole, shorter]
+}
+
+/// How many bytes two texts have in common at their ends.
+fn common_suffix(a: &str, b: &str) -> usize {
+    let same = a.chars().rev().zip(b.chars().rev()).take_while(|(a, b)| a == b);
+    same.map(|(c, _)| c.len_utf8()).sum()
 }
 
 #[cfg(test)]

@@ -132,7 +132,9 @@ proptest! {
     #[test]
     fn reads_what_serde_json_reads(value in any_json(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
-        prop_assert_eq!(to_serde(&parse(text.as_bytes()).unwrap()), value);
+        // Not compared with `value`: serde_json reads some floats as their neighbours.
+        let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(to_serde(&parse(text.as_bytes()).unwrap()), expected);
     }
 
     /// What is accepted is JSON for a second parser too, and nothing makes this one panic.

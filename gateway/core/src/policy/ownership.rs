@@ -81,10 +81,24 @@ impl Owners {
             .flatten()
             .filter_map(|&index| agents.get(index))
             .collect();
-        if let Some((agent, rest)) = longest(here.iter().copied(), path, |agent| &agent.upstream.path) {
-            return Some(owned(agent, format!("{}{rest}", agent.path), path.to_owned()));
+        // A loopback name is the writer's own machine, whoever else has the same port on another one.
+        let neighbours = |agent: &&Arc<Agent>| agent.upstream.host == writer.upstream.host;
+        let knows_place = authority.is_loopback() && here.iter().any(|agent| agent.name == writer.name);
+        let here: Vec<_> = here.into_iter().filter(|agent| !knows_place || neighbours(agent)).collect();
+        // Where several policies are for one place, the writer's own comes first.
+        let own = here.iter().filter(|agent| agent.name == writer.name);
+        let ordered: Vec<_> = own.chain(here.iter().filter(|agent| agent.name != writer.name)).copied().collect();
+        if let Some((agent, rest)) = longest(ordered.iter().copied(), path, |agent| &agent.upstream.path) {
+            let public_path = format!("{}{rest}", agent.path);
+            if longest(agents.iter(), &public_path, |agent| &agent.path)
+                .is_some_and(|(other, _)| other.name == agent.name)
+            {
+                return Some(owned(agent, public_path, path.to_owned()));
+            }
+            // Another agent lives there at the gateway.
+            return Some(owned(agent, format!("{}{ROOT_SEGMENT}{path}", agent.path), path.to_owned()));
         }
-        let agent = here.iter().find(|agent| agent.name == writer.name).or(here.first())?;
+        let agent = ordered.first()?;
         Some(owned(agent, format!("{}{ROOT_SEGMENT}{path}", agent.path), path.to_owned()))
     }
 }

@@ -1,0 +1,499 @@
+//! Cases from `tests/golden`: documents as agents write them and what leaves the gateway in their place; requests and
+//! what becomes of them. Each file is a case. `tests/golden/README.md` says how one is written.
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use swaigate_core::{
+    basic,
+    decide::{CellKey, Check, Subject},
+    id::AgentName,
+    origin,
+    policy::Per,
+    record::Facts,
+    route::Method,
+    secret::Secret,
+    time::Timestamp,
+    token::{self, Binding, Claims, Kind, UnverifiedToken},
+};
+use world::{CALL, CALLER, NOW, Passed, Refused, Request, Wanted, World, WorldFile};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DocumentCase {
+    about: String,
+    #[serde(default = "bank")]
+    world: String,
+    /// The agent that writes the document, by its public path.
+    #[serde(default = "bank_path")]
+    agent: String,
+    /// The body with which it is fetched; a call from [`CALLER`] unless it is given, nothing if it is empty.
+    fetch: Option<String>,
+    /// The document is the answer to a use of this URL instead: `tool f /bank/swaig`.
+    answers: Option<String>,
+    /// What the agent says.
+    document: String,
+    /// What leaves, with placeholders; `the same` for the agent's own words.
+    leaves: Option<String>,
+    /// The reason why nothing leaves.
+    refused: Option<String>,
+    /// What does not pass through the gateway: `name how`.
+    unmediated: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestCase {
+    about: String,
+    #[serde(default = "bank")]
+    world: String,
+    #[serde(default = "post")]
+    method: String,
+    target: String,
+    #[serde(default = "public_host")]
+    host: String,
+    /// `platform`, `none`, `call tool f /bank/swaig`, `basic user:password` or `header Bearer x`.
+    #[serde(default = "platform")]
+    credentials: String,
+    content_length: Option<u64>,
+    #[serde(default)]
+    body: String,
+    /// Seconds since the tokens of the case were made.
+    #[serde(default)]
+    later: u64,
+    expect: Expected,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    /// The reason why it is not forwarded.
+    refused: Option<String>,
+    status: Option<u16>,
+    body: Option<String>,
+    /// `METHOD target`, as the agent gets it.
+    forwarded: Option<String>,
+    agent: Option<String>,
+    /// The body that the agent gets, if it isn't the one that came.
+    forwarded_body: Option<String>,
+    /// What the state store is asked: `caller`, `call`, `unidentified` or `bind`, each with `of` what.
+    checks: Option<Vec<String>>,
+    /// The arguments as the audit record has them.
+    arguments: Option<String>,
+    caller: Option<String>,
+    caller_disagrees: Option<bool>,
+}
+
+fn bank() -> String {
+    "bank".to_owned()
+}
+
+fn bank_path() -> String {
+    "/bank".to_owned()
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+fn platform() -> String {
+    "platform".to_owned()
+}
+
+fn public_host() -> String {
+    "agents.example.com".to_owned()
+}
+
+#[test]
+fn documents() {
+    run("documents", |worlds, case: DocumentCase| check_document(&worlds[&case.world], &case));
+}
+
+#[test]
+fn requests() {
+    run("requests", |worlds, case: RequestCase| check_request(&worlds[&case.world], &case));
+}
+
+// === documents ===
+
+fn check_document(world: &World, case: &DocumentCase) -> Result<(), String> {
+    assert!(!case.about.is_empty());
+    let request = match &case.answers {
+        Some(url) => using(world, url)?,
+        None => fetching(case),
+    };
+    let passed = world.ask(&request).map_err(|refused| format!("the fetch is refused: {:?}", refused.reason))?;
+    let mut facts = Facts::default();
+    let outcome = world.release(&passed.permit, case.document.trim_end().as_bytes(), &mut facts);
+    match (outcome, &case.leaves, &case.refused) {
+        (Err(refused), None, Some(reason)) => same("reason", refused.reason.as_str(), reason)?,
+        (Ok(reply), Some(expected), None) => {
+            let actual = String::from_utf8(reply.body).map_err(|error| error.to_string())?;
+            leaves(world, case, &passed, &actual, expected.trim_end())?;
+        }
+        (Ok(reply), _, _) => return Err(format!("it leaves: {}", String::from_utf8_lossy(&reply.body))),
+        (Err(refused), _, _) => return Err(format!("it is refused: {:?} {:?}", refused.reason, facts.detail)),
+    }
+    if let Some(expected) = &case.unmediated {
+        let noted: Vec<_> = facts.unmediated.iter().map(|it| format!("{} {}", it.what, it.how.as_str())).collect();
+        same("unmediated", &noted.join(", "), &expected.join(", "))?;
+    }
+    Ok(())
+}
+
+fn fetching(case: &DocumentCase) -> Request {
+    let (_, call) = world::platform_use(Kind::Swml, "", CALL);
+    let body = case.fetch.clone().unwrap_or(call);
+    let method = if body.is_empty() { Method::Get } else { Method::Post };
+    Request::of_platform(method, &case.agent, body)
+}
+
+/// The request of a URL that was minted for this, in the platform's own credentials.
+fn using(world: &World, url: &str) -> Result<Request, String> {
+    let wanted = wanted(url)?;
+    let agent = world.agent(&wanted.agent);
+    let below = wanted.target.strip_prefix(&agent.upstream.path).unwrap_or(&wanted.target);
+    let separator = if below.contains('?') { '&' } else { '?' };
+    let target = format!("{}{below}{separator}gw_token={}", agent.path, wanted.token());
+    let (method, body) = world::platform_use(wanted.kind, &wanted.function, CALL);
+    Ok(Request::of_platform(method, &target, body))
+}
+
+fn leaves(world: &World, case: &DocumentCase, fetch: &Passed, actual: &str, expected: &str) -> Result<(), String> {
+    let expected = if expected == "the same" { case.document.trim_end() } else { expected };
+    serde_json::from_str::<serde_json::Value>(actual).map_err(|error| format!("{error}: {actual}"))?;
+    let mut metadata_tokens = HashMap::new();
+    let mut rest = actual;
+    for (literal, placeholder) in pieces(expected) {
+        let there = rest;
+        let off = || format!("\n  expected: …{literal}…\n     there: {there}\n  in: {actual}");
+        rest = rest.strip_prefix(literal).ok_or_else(off)?;
+        let Some(placeholder) = placeholder else { continue };
+        let end = rest.find(['"', '\\']).ok_or_else(off)?;
+        let (value, behind) = rest.split_at(end);
+        rest = behind;
+        match placeholder.strip_prefix("meta ") {
+            Some(label) => check_metadata_token(&mut metadata_tokens, label, value)?,
+            None => check_minted(world, case, fetch, value, placeholder)?,
+        }
+    }
+    if !rest.is_empty() {
+        return Err(format!("more leaves than expected: {rest}"));
+    }
+    match world.secrets.iter().find(|secret| actual.contains(secret.as_str())) {
+        Some(secret) => Err(format!("`{secret}` leaves in {actual}")),
+        None => Ok(()),
+    }
+}
+
+/// `a<<b>>c` as (`a`, `b`), (`c`, nothing).
+fn pieces(expected: &str) -> Vec<(&str, Option<&str>)> {
+    let mut pieces = Vec::new();
+    let mut rest = expected;
+    while let Some((literal, behind)) = rest.split_once("<<") {
+        let (placeholder, after) = behind.split_once(">>").expect("a placeholder ends in >>");
+        pieces.push((literal, Some(placeholder)));
+        rest = after;
+    }
+    pieces.push((rest, None));
+    pieces
+}
+
+/// Equal labels stand for equal values, others for others.
+fn check_metadata_token<'c>(known: &mut HashMap<&'c str, String>, label: &'c str, value: &str) -> Result<(), String> {
+    if value.len() != 32 || !value.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(format!("no metadata token: {value}"));
+    }
+    if let Some((other, _)) = known.iter().find(|(other, there)| **other != label && *there == value) {
+        return Err(format!("`{label}` and `{other}` have one metadata token"));
+    }
+    let before = known.entry(label).or_insert_with(|| value.to_owned());
+    same("metadata token", value, before)
+}
+
+/// The URL is the gateway's, good for what the placeholder says, and for nothing else.
+fn check_minted(
+    world: &World,
+    case: &DocumentCase,
+    fetch: &Passed,
+    url: &str,
+    placeholder: &str,
+) -> Result<(), String> {
+    let (placeholder, fragment) = match placeholder.split_once('#') {
+        Some((placeholder, fragment)) => (placeholder, format!("#{fragment}")),
+        None => (placeholder, String::new()),
+    };
+    let mut wanted = wanted(placeholder)?;
+    if !placeholder.contains('@') && case.answers.is_none() {
+        wanted.agent = fetch.permit.agent().name.to_string();
+    }
+    let url = url.strip_suffix(&fragment).ok_or_else(|| format!("no fragment {fragment}: {url}"))?;
+    let parsed = origin::parse(url).and_then(Result::ok).ok_or_else(|| format!("no URL: {url}"))?;
+    let public = world.policies.public();
+    if parsed.authority() != &public.authority || parsed.is_https() != public.https {
+        return Err(format!("not at the gateway: {url}"));
+    }
+    let (userinfo, _) = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).ok_or("no credentials")?;
+    let (user, password) = userinfo.split_once(':').ok_or("no password")?;
+    same("user", user, token::CALL_USER)?;
+    let token = check_token(world, &wanted, parsed.query().unwrap_or_default(), case)?;
+    check_password(world, &wanted, password, &token)?;
+
+    let target = format!("{}?{}", parsed.path(), parsed.query().unwrap_or_default());
+    let call_id = call_of(case).unwrap_or(CALL);
+    let own = ask(world, &wanted, password, &target, &wanted.function, call_id);
+    let own = own.map_err(|refused| format!("{url} is refused: {:?}", refused.reason))?;
+    same("forwarded target", &own.permit.forward().target, &wanted.target)?;
+    same("forwarded to", own.permit.agent().name.as_str(), &wanted.agent)?;
+
+    let others = [(wanted.function.as_str(), "call-other"), ("another", call_id)];
+    let is_bound = wanted.kind.is_bound_to_call() && call_of(case).is_some();
+    let is_function = matches!(wanted.kind, Kind::Tool | Kind::Hook);
+    for (other, _) in others.into_iter().zip([is_bound, is_function]).filter(|(_, holds)| *holds) {
+        if ask(world, &wanted, password, &target, other.0, other.1).is_ok() {
+            return Err(format!("{url} is good for {other:?} too"));
+        }
+    }
+    Ok(())
+}
+
+fn check_token(world: &World, wanted: &Wanted, query: &str, case: &DocumentCase) -> Result<UnverifiedToken, String> {
+    let tokens: Vec<_> = query.split('&').filter_map(|pair| pair.strip_prefix("gw_token=")).collect();
+    let [token] = tokens.as_slice() else { return Err(format!("{} tokens", tokens.len())) };
+    let token = UnverifiedToken::decode(token).map_err(|error| error.to_string())?;
+    let name: AgentName = wanted.agent.parse().map_err(|_| "no agent's name")?;
+    let (path, query) = world::split(&wanted.target);
+    let binding = Binding { agent: &name, function: &wanted.function, path, query };
+    let verified =
+        token.verify(world.policies.keys(), &binding, NOW).map_err(|error| format!("{error}: {wanted:?}"))?;
+    let Claims { kind, call, caller, .. } = *verified.claims();
+    same("kind", &format!("{kind:?}"), &format!("{:?}", wanted.kind))?;
+    same("call", &format!("{call:?}"), &format!("{:?}", call_of(case).map(world::call_digest)))?;
+    let expected = case.fetch.is_none().then(|| world::caller_digest(CALLER));
+    if case.fetch.as_ref().is_none_or(String::is_empty) {
+        same("caller", &format!("{caller:?}"), &format!("{expected:?}"))?;
+    }
+    Ok(token)
+}
+
+fn check_password(world: &World, wanted: &Wanted, password: &str, token: &UnverifiedToken) -> Result<(), String> {
+    let name: AgentName = wanted.agent.parse().map_err(|_| "no agent's name")?;
+    let credentials = token::verify_password(password.as_bytes(), world.policies.keys(), &name, NOW)
+        .map_err(|error| error.to_string())?;
+    if credentials.belong_to(token) && !credentials.are_expired() { Ok(()) } else { Err("foreign password".into()) }
+}
+
+/// The call of the fetch; `None` if it named none.
+fn call_of(case: &DocumentCase) -> Option<&'static str> {
+    let named = case.fetch.as_ref().is_none_or(|fetch| fetch.contains(CALL));
+    named.then_some(CALL)
+}
+
+fn ask(
+    world: &World,
+    wanted: &Wanted,
+    password: &str,
+    target: &str,
+    function: &str,
+    call_id: &str,
+) -> Result<Passed, Refused> {
+    let (method, body) = world::platform_use(wanted.kind, function, call_id);
+    let mut request = Request::of_platform(method, target, body);
+    request.authorization = Some(basic::header(token::CALL_USER, password.as_bytes()));
+    world.ask(&request)
+}
+
+// === requests ===
+
+fn check_request(world: &World, case: &RequestCase) -> Result<(), String> {
+    assert!(!case.about.is_empty());
+    let request = Request {
+        method: Method::parse(&case.method),
+        target: with_tokens(&case.target)?,
+        host: case.host.clone(),
+        authorization: authorization(&case.credentials)?,
+        content_length: case.content_length,
+        body: with_tokens(&case.body)?.into_bytes(),
+        now: Timestamp(NOW.0 + case.later * 1000),
+    };
+    let expect = &case.expect;
+    match (world.ask(&request), &expect.refused, &expect.forwarded) {
+        (Err(refused), Some(reason), None) => {
+            same("reason", refused.reason.as_str(), reason)?;
+            let status = expect.status.ok_or("a refusal has a status")?;
+            same("status", &refused.reply.status.to_string(), &status.to_string())?;
+            let body = String::from_utf8_lossy(&refused.reply.body);
+            expect.body.as_ref().map_or(Ok(()), |expected| same("body", &body, expected))
+        }
+        (Ok(passed), None, Some(forwarded)) => check_passed(&passed, expect, forwarded),
+        (Ok(passed), _, _) => Err(format!("it is forwarded: {:?}", passed.permit.forward())),
+        (Err(refused), _, _) => Err(format!("it is refused: {:?}", refused.reason)),
+    }
+}
+
+fn check_passed(passed: &Passed, expect: &Expected, forwarded: &str) -> Result<(), String> {
+    let forward = passed.permit.forward();
+    same("forwarded", &format!("{} {}", forward.method.as_str(), forward.target), forwarded)?;
+    if let Some(agent) = &expect.agent {
+        same("agent", passed.permit.agent().name.as_str(), agent)?;
+    }
+    same("forwarded body", forward.edited.as_deref().unwrap_or("-"), expect.forwarded_body.as_deref().unwrap_or("-"))?;
+    if let Some(expected) = &expect.checks {
+        let checks: Vec<_> = passed.checks.iter().map(describe).collect();
+        same("checks", &checks.join("; "), &expected.join("; "))?;
+    }
+    let facts = &passed.facts;
+    if let Some(expected) = &expect.arguments {
+        same("arguments", facts.arguments.as_deref().unwrap_or("-"), expected)?;
+    }
+    if let Some(expected) = &expect.caller {
+        same("caller", facts.caller.as_deref().unwrap_or("-"), expected)?;
+    }
+    let disagrees = expect.caller_disagrees.unwrap_or(facts.caller_disagrees);
+    same("caller_disagrees", &facts.caller_disagrees.to_string(), &disagrees.to_string())
+}
+
+/// `functions per caller +15551230001`, `bind call-1`.
+fn describe(check: &Check) -> String {
+    let call = |digest| [CALL, "call-2"].into_iter().find(|id| world::call_digest(id) == digest).unwrap_or("?");
+    let caller = |digest| {
+        [CALLER, "+15551230002"].into_iter().find(|number| world::caller_digest(number) == digest).unwrap_or("?")
+    };
+    match check {
+        Check::Bind { call: digest, until, .. } => {
+            format!("bind {} within {}s", call(*digest), until - NOW.unix_seconds())
+        }
+        Check::Rate(CellKey { family, limit, subject, .. }) => {
+            let per = if limit.per == Per::Call { "call" } else { "caller" };
+            let whose = match subject {
+                Subject::Caller(digest) => caller(*digest),
+                Subject::Call(digest) => call(*digest),
+                Subject::Unidentified => "unidentified",
+            };
+            format!("{family:?} per {per} {whose}").to_lowercase()
+        }
+    }
+}
+
+/// Puts a token in place of each `<<token …>>`, the gateway's metadata token in place of `<<meta …>>`.
+fn with_tokens(text: &str) -> Result<String, String> {
+    let mut out = String::new();
+    for (literal, placeholder) in pieces(text) {
+        out.push_str(literal);
+        match placeholder.map(|text| text.split_once(' ').unwrap_or((text, ""))) {
+            Some(("token", rest)) => out.push_str(&format!("gw_token={}", wanted(rest)?.token())),
+            Some(("cut", rest)) => out.push_str(&format!("gw_token={}", wanted(rest)?.token().get(1..).unwrap_or(""))),
+            Some(("tampered", rest)) => out.push_str(&format!("gw_token={}", tampered(&wanted(rest)?.token()))),
+            Some(("meta", target)) => out.push_str(&metadata_token(target)),
+            Some(("deep", count)) => out.push_str(&"[".repeat(count.parse().map_err(|_| "no count")?)),
+            Some(other) => return Err(format!("no placeholder: {other:?}")),
+            None => {}
+        }
+    }
+    Ok(out)
+}
+
+/// The token with a longer life: the expiry is bytes 11 to 14, which are characters 14 to 20.
+fn tampered(token: &str) -> String {
+    let (front, back) = token.split_at(16);
+    let (first, rest) = back.split_at(1);
+    let other = if first == "A" { "B" } else { "A" };
+    format!("{front}{other}{rest}")
+}
+
+fn metadata_token(target: &str) -> String {
+    let name: AgentName = "bank".parse().expect("a name");
+    let (path, query) = world::split(target);
+    token::metadata_token(&world::key("new"), &Binding { agent: &name, function: "", path, query })
+}
+
+/// Reads `kind [function] [@agent] target [option=value…]`.
+fn wanted(text: &str) -> Result<Wanted, String> {
+    let mut words = text.split(' ').peekable();
+    let kind = words.next().and_then(world::kind).ok_or_else(|| format!("no kind: {text}"))?;
+    let is_function = matches!(kind, Kind::Tool | Kind::Hook);
+    let function = if is_function { words.next().unwrap_or_default() } else { "" };
+    let agent = words.next_if(|word| word.starts_with('@')).map_or("bank", |word| &word[1..]);
+    let target = words.next().ok_or_else(|| format!("no target: {text}"))?;
+    let mut wanted = Wanted::new(kind, function, agent, target);
+    for option in words {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let claims = &mut wanted.claims;
+        match name {
+            "call" => claims.call = Some(world::call_digest(value)),
+            "unbound" => (claims.call, claims.caller) = (None, None),
+            "caller" => claims.caller = Some(world::caller_digest(value)),
+            "nobody" => claims.caller = None,
+            "document" => claims.document.0[0] = value.parse().map_err(|_| "no byte")?,
+            "lives" => claims.expiry = claims.issued + value.parse::<u32>().map_err(|_| "no seconds")?,
+            "key" => wanted.key = value.to_owned(),
+            _ => return Err(format!("no option: {option}")),
+        }
+    }
+    if wanted.key != "new" {
+        wanted.claims.call = Some(world::key(&wanted.key).call(CALL));
+        wanted.claims.caller = Some(world::key(&wanted.key).caller(CALLER));
+    }
+    Ok(wanted)
+}
+
+fn authorization(credentials: &str) -> Result<Option<Secret>, String> {
+    let (word, rest) = credentials.split_once(' ').unwrap_or((credentials, ""));
+    Ok(Some(match word {
+        "none" => return Ok(None),
+        "platform" => basic::header("signalwire", world::PLATFORM_PASSWORD.as_bytes()),
+        "call" => basic::header(token::CALL_USER, wanted(rest)?.password().as_bytes()),
+        "basic" => {
+            let (user, password) = rest.split_once(':').ok_or("no password")?;
+            basic::header(user, password.as_bytes())
+        }
+        "header" => Secret::new(rest),
+        _ => return Err(format!("no credentials: {credentials}")),
+    }))
+}
+
+// === the files ===
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
+}
+
+fn run<C: for<'de> Deserialize<'de>>(cases: &str, check: impl Fn(&HashMap<String, World>, C) -> Result<(), String>) {
+    let named = |(path, file): (PathBuf, WorldFile)| {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        (name, World::new(file).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    };
+    let worlds: HashMap<String, World> = files("worlds").map(named).collect();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (path, case) in files(cases) {
+        count += 1;
+        if let Err(error) = check(&worlds, case) {
+            wrong.push(format!("{}: {error}", path.file_name().unwrap_or_default().display()));
+        }
+    }
+    assert!(count > 20, "only {count} cases of {cases} were found");
+    assert!(wrong.is_empty(), "{} of {count} {cases}:\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+fn files<C: for<'de> Deserialize<'de>>(name: &str) -> impl Iterator<Item = (PathBuf, C)> {
+    let entries = fs::read_dir(folder(name)).expect("the folder of cases");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| {
+        let text = fs::read_to_string(&path).expect("a case");
+        let case = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path, case)
+    })
+}
+
+fn same(what: &str, actual: &str, expected: &str) -> Result<(), String> {
+    if actual == expected { Ok(()) } else { Err(format!("{what}\n  expected: {expected}\n     there: {actual}")) }
+}

@@ -1,0 +1,265 @@
+//! Policies, a clock that stands still, and the decision from end to end: what the tests of this crate share.
+
+#![allow(dead_code, unreachable_pub)] // each of the test crates uses its part
+use std::{collections::HashMap, time::Duration};
+
+use serde::Deserialize;
+use swaigate_core::{
+    basic,
+    decide::{self, Admission, AgentAnswer, Check, Head, Moment, Permit, Plan},
+    id::{AgentName, CallDigest, CallerDigest, DocumentId},
+    keys::{Key, KeyRing, MacKey},
+    policy::{self, Agent, Policies, Seed},
+    record::Facts,
+    route::Method,
+    secret::Secret,
+    time::Timestamp,
+    token::{self, Binding, Claims, Kind},
+    verdict::{Reason, Reply},
+};
+
+/// When everything happens.
+pub const NOW: Timestamp = Timestamp(1_764_000_000_000);
+/// The call that requests are of, unless they say otherwise.
+pub const CALL: &str = "call-1";
+/// Who is on the other end of it.
+pub const CALLER: &str = "+15551230001";
+/// The password of user `signalwire` at the gateway.
+pub const PLATFORM_PASSWORD: &str = "of the platform, now";
+
+/// A public URL and the agents behind it, as a file of `tests/golden/worlds` gives them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorldFile {
+    public_url: String,
+    policies: Vec<String>,
+    /// What the policies name with `…_env`.
+    #[serde(default)]
+    environment: HashMap<String, String>,
+    /// What must never leave, in no document.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+}
+
+/// A world, compiled.
+pub struct World {
+    pub policies: Policies,
+    pub secrets: Vec<String>,
+}
+
+/// A request as it comes in.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: Method,
+    pub target: String,
+    pub host: String,
+    pub authorization: Option<Secret>,
+    pub content_length: Option<u64>,
+    pub body: Vec<u8>,
+    pub now: Timestamp,
+}
+
+/// A refusal: why, and what is answered.
+#[derive(Debug)]
+pub struct Refused {
+    pub reason: Reason,
+    pub reply: Reply,
+}
+
+/// A request that was let through: the permission, what it asked of the state store, and what was learned.
+pub struct Passed {
+    pub permit: Permit,
+    pub checks: Vec<Check>,
+    pub facts: Facts,
+}
+
+impl World {
+    pub fn new(file: WorldFile) -> Result<Self, String> {
+        let secret = |(name, value): (String, String)| (name, Secret::new(value));
+        let environment: HashMap<String, Secret> = file.environment.into_iter().map(secret).collect();
+        let compiled = |text: &String| {
+            policy::compile("policy.yaml", text, &environment, &seed()).map_err(|mistakes| format!("{mistakes:#?}"))
+        };
+        let agents: Vec<Agent> = file.policies.iter().map(compiled).collect::<Result<_, _>>()?;
+        let public = file.public_url.parse().map_err(|error| format!("public_url: {error}"))?;
+        let policies = Policies::new(public, agents, ring()).map_err(|mistakes| mistakes.join("\n"))?;
+        Ok(Self { policies, secrets: file.secrets })
+    }
+
+    pub fn agent(&self, name: &str) -> &Agent {
+        let name: AgentName = name.parse().expect("an agent's name");
+        self.policies.agent(&name).expect("an agent of this world")
+    }
+
+    /// Runs a request through all steps before the agent; the state store has nothing against it.
+    pub fn ask(&self, request: &Request) -> Result<Passed, Refused> {
+        let mut facts = Facts::default();
+        let plan = self.plan(request, &mut facts)?;
+        let checks = plan.checks().to_vec();
+        let permit = decide::conclude(plan, Ok(())).map_err(refused)?;
+        Ok(Passed { permit, checks, facts })
+    }
+
+    /// The steps up to the state store.
+    pub fn plan(&self, request: &Request, facts: &mut Facts) -> Result<Plan, Refused> {
+        let head = Head {
+            method: request.method,
+            target: &request.target,
+            host: &request.host,
+            authorization: request.authorization.as_ref().map(Secret::expose),
+            content_length: request.content_length,
+        };
+        let admitted = match decide::admit(&self.policies, &head, request.now, |_| false, facts).map_err(refused)? {
+            Admission::Admitted(admitted) => admitted,
+            Admission::Pending(pending) => pending.verify(facts).map_err(refused)?.0,
+        };
+        let moment = Moment { now: request.now, document: DOCUMENT };
+        decide::judge(admitted, &self.policies, &request.body, &moment, facts).map_err(refused)
+    }
+
+    /// What leaves of an agent's answer.
+    pub fn release(&self, permit: &Permit, body: &[u8], facts: &mut Facts) -> Result<Reply, Refused> {
+        let content_type = Some("application/json");
+        let answer = AgentAnswer { status: 200, content_type, content_encoding: None, body };
+        decide::release(permit, &self.policies, &answer, facts).map_err(refused)
+    }
+}
+
+/// The document that is made now.
+pub const DOCUMENT: DocumentId = DocumentId([0xd0; 16]);
+
+fn refused(denial: decide::Denial) -> Refused {
+    Refused { reason: denial.reason, reply: denial.reply() }
+}
+
+fn seed() -> Seed {
+    Seed { process_key: MacKey::new(b"process"), generated_password: Secret::new(PLATFORM_PASSWORD) }
+}
+
+/// The newest key, and one that is still listed.
+fn ring() -> KeyRing {
+    KeyRing::new(vec![key("new"), key("old")]).expect("keys that can be told apart")
+}
+
+/// The key of this id; only `new` and `old` are listed.
+pub fn key(id: &str) -> Key {
+    let byte = id.bytes().fold(0, u8::wrapping_add);
+    Key::new(id, &Secret::new([byte; 32])).expect("a long key")
+}
+
+impl Request {
+    /// What the platform asks, with the password that its operator configured.
+    pub fn of_platform(method: Method, target: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            method,
+            target: target.to_owned(),
+            host: "agents.example.com".to_owned(),
+            authorization: Some(basic::header("signalwire", PLATFORM_PASSWORD.as_bytes())),
+            content_length: None,
+            body: body.into(),
+            now: NOW,
+        }
+    }
+}
+
+// === tokens ===
+
+/// What a token is minted for, in a test's own words.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub kind: Kind,
+    pub function: String,
+    pub agent: String,
+    /// Path and query on the agent.
+    pub target: String,
+    pub key: String,
+    pub claims: Claims,
+}
+
+impl Wanted {
+    pub fn new(kind: Kind, function: &str, agent: &str, target: &str) -> Self {
+        let issued = NOW.unix_seconds();
+        let claims = Claims {
+            kind,
+            document: DOCUMENT,
+            call: Some(key("new").call(CALL)),
+            caller: Some(key("new").caller(CALLER)),
+            issued,
+            expiry: issued + 3600,
+            schema: [0; 8],
+        };
+        Self {
+            kind,
+            function: function.to_owned(),
+            agent: agent.to_owned(),
+            target: target.to_owned(),
+            key: "new".to_owned(),
+            claims,
+        }
+    }
+
+    pub fn token(&self) -> String {
+        let name: AgentName = self.agent.parse().expect("an agent's name");
+        let (path, query) = split(&self.target);
+        let binding = Binding { agent: &name, function: &self.function, path, query };
+        token::mint(&key(&self.key), &self.claims, &binding)
+    }
+
+    pub fn password(&self) -> String {
+        let name: AgentName = self.agent.parse().expect("an agent's name");
+        token::mint_password(&key(&self.key), &self.claims, &name)
+    }
+}
+
+/// Path and query.
+pub fn split(target: &str) -> (&str, Option<&str>) {
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    }
+}
+
+/// The method and the body with which the platform uses a URL of this kind, within a call.
+pub fn platform_use(kind: Kind, function: &str, call_id: &str) -> (Method, String) {
+    let call_id = serde_json::to_string(call_id).expect("JSON");
+    let body = match kind {
+        Kind::Tool | Kind::Hook => {
+            let function = serde_json::to_string(function).expect("JSON");
+            format!(r#"{{"function":{function},"argument":{{"parsed":[{{}}],"raw":"{{}}"}},"call_id":{call_id}}}"#)
+        }
+        Kind::Summary => format!(r#"{{"action":"post_conversation","call_id":{call_id}}}"#),
+        Kind::Debug => format!(r#"{{"call_info":{{"call_id":{call_id}}}}}"#),
+        Kind::Includes => r#"{"action":"get_signature","functions":[]}"#.to_owned(),
+        Kind::Swml => call_object(&call_id),
+        Kind::Callback => format!(r#"{{"event_type":"calling.call.record","params":{{"call_id":{call_id}}}}}"#),
+        Kind::Asset => return (Method::Get, String::new()),
+    };
+    (Method::Post, body)
+}
+
+/// The body of a SWML fetch; the call's id as JSON.
+fn call_object(call_id: &str) -> String {
+    format!(
+        r#"{{"call":{{"call_id":{call_id},"direction":"inbound","type":"phone","from":"{CALLER}","to":"+15559990000"}}}}"#
+    )
+}
+
+/// A call's digest under the newest key.
+pub fn call_digest(call_id: &str) -> CallDigest {
+    key("new").call(call_id)
+}
+
+/// A caller's digest under the newest key.
+pub fn caller_digest(number: &str) -> CallerDigest {
+    key("new").caller(number)
+}
+
+/// The kind of this name, in lower case.
+pub fn kind(name: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name))
+}
+
+/// A span of a test, in seconds.
+pub fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
