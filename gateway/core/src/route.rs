@@ -171,6 +171,9 @@ fn route_without_token(agent: &Agent, below: &str) -> Option<Route> {
 }
 
 fn has_dot_segment(path: &str) -> bool {
+    if !path.contains(['.', '%']) {
+        return false;
+    }
     let decoded = decode_dots_and_slashes(path);
     decoded.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }

@@ -29,6 +29,9 @@ use crate::{clock, metrics::Metrics};
 /// How long a failed write waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How long a record may wait for others to be written with.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// The queue's sending end.
 #[derive(Debug, Clone)]
 pub struct Audit {
@@ -156,7 +159,8 @@ impl Log {
     fn write_all(mut self, mut queue: Receiver<Message>) {
         while let Some(Message::Record(entry)) = queue.blocking_recv() {
             self.write(&entry);
-            // What comes in a burst is flushed together.
+            // Waking this thread costs more than a record: what comes within a moment is written together.
+            thread::sleep(GATHER);
             let mut next = queue.try_recv();
             while let Ok(Message::Record(entry)) = next {
                 self.write(&entry);

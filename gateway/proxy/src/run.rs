@@ -11,6 +11,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use pingora_core::{
     apps::http_app::HttpServer,
+    listeners::ListenerConfig,
+    protocols::l4::stream::L4BufferSettings,
     server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
     services::{ServiceWithDependents, background::BackgroundService, listening::Service},
 };
@@ -39,6 +41,9 @@ use crate::{
 
 /// How often idle cells and dead bindings are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// The read buffer of a connection in bytes: a head and a function call fit in, and ten thousand idle ones in memory.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// A gateway that is about to run.
 pub struct Gateway {
@@ -152,7 +157,10 @@ fn server(settings: &Settings, app: &Arc<App>) -> Server {
     proxy.handle_init_modules();
     let edge = Edge::new(proxy, limits.max, limits.header_timeout, limits.keepalive);
     let mut public = Service::new("gateway".to_owned(), edge);
-    settings.listen.iter().for_each(|listener| public.add_tcp(&listener.address.to_string()));
+    for listener in &settings.listen {
+        let buffer = L4BufferSettings::default().read(READ_BUFFER);
+        public.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffer));
+    }
     server.add_service(public);
 
     let mut admin = Service::new("admin".to_owned(), HttpServer::new_app(Admin::new(Arc::clone(app))));

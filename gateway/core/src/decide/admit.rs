@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Denial;
 use crate::{
-    basic::{self, Check, Fingerprint, SlowCheck},
+    basic::{self, Check, Credentials, Fingerprint, SlowCheck},
     policy::{Agent, Policies},
     record::Facts,
     route::{self, Destination, Method, Target},
@@ -78,62 +78,42 @@ pub fn admit(
 ) -> Result<Admission, Denial> {
     let target = Target::parse(head.target).map_err(Denial::stranger)?;
     let token = token_of(&target);
-    let found = route::find(policies, head.host, target.path, token.as_ref().ok().and_then(Option::as_ref));
-    let Destination { agent, route, below } = found.map_err(Denial::stranger)?;
-    let deny = |reason| Denial::of(reason, route, &agent);
-
-    if !route::methods(route).0.contains(&head.method) {
-        return Err(deny(Reason::MethodNotAllowed));
-    }
-    let limit = body_limit(&agent, route);
-    if head.content_length.is_some_and(|length| length > limit as u64) {
-        return Err(deny(Reason::BodyTooLarge));
-    }
-    let admitted = |token: Option<UnverifiedToken>, call_credentials| {
-        let query = match &token {
-            Some(token) => token.restore_query(target.query.as_deref()).map(str::to_owned),
-            None => target.query.clone(),
-        };
-        Admitted {
-            path: agent_path(&agent, route, &below),
-            agent: Arc::clone(&agent),
-            route,
-            method: head.method,
-            query,
-            token,
-            call_credentials,
-        }
+    let known = token.as_ref().ok().and_then(Option::as_ref);
+    let destination = route::find(policies, head.host, target.path, known).map_err(Denial::stranger)?;
+    let query = match known {
+        Some(token) => token.restore_query(target.query.as_deref()).map(str::to_owned),
+        // A health check is anybody's, so what they add to it goes no further.
+        None => target.query.filter(|_| destination.route != Route::Health),
     };
+    let admitted = Admitted::to(destination, head.method, query);
+    admitted.check_shape(head).map_err(|reason| admitted.deny(reason))?;
     // The health of an agent is public, as it is in all SDKs; it says nothing but yes or no.
-    if route == Route::Health {
-        return Ok(Admission::Admitted(admitted(None, None)));
+    if admitted.route == Route::Health {
+        return Ok(Admission::Admitted(admitted));
     }
-    let header = head.authorization.ok_or_else(|| deny(Reason::CredentialsMissing))?;
-    let credentials = basic::parse_header(header).ok_or_else(|| deny(Reason::CredentialsWrong))?;
-    let token = |token: Result<Option<UnverifiedToken>, Reason>| token.map_err(deny);
-
+    let credentials = credentials_of(head).map_err(|reason| admitted.deny(reason))?;
     if credentials.username == CALL_USER {
-        let checked = token::verify_password(credentials.password.expose(), policies.keys(), &agent.name, now);
-        let call_credentials = checked.map_err(|_| deny(Reason::CredentialsWrong))?;
+        let admitted = admitted.with_call_credentials(&credentials, token, policies, now)?;
         facts.user = Some(CALL_USER.to_owned());
-        let token = token(token_of(&target))?.ok_or_else(|| deny(Reason::CredentialsForeign))?;
-        if !call_credentials.belong_to(&token) {
-            return Err(deny(Reason::CredentialsForeign));
-        }
-        return Ok(Admission::Admitted(admitted(Some(token), Some(call_credentials))));
+        return Ok(Admission::Admitted(admitted));
     }
-    match agent.platform.users.check(&credentials, verified) {
-        Check::Refused => Err(deny(Reason::CredentialsWrong)),
+    match admitted.agent.platform.users.check(&credentials, verified) {
+        Check::Refused => Err(admitted.deny(Reason::CredentialsWrong)),
+        // Only whoever has good credentials is told what is wrong with a token.
         Check::Accepted => {
             facts.user = Some(credentials.username);
-            Ok(Admission::Admitted(admitted(token(token_of(&target))?, None)))
+            admitted.with_token(token).map(Admission::Admitted)
         }
-        Check::Slow(check) => Ok(Admission::Pending(Pending {
-            check,
-            admitted: admitted(token(token_of(&target))?, None),
-            username: credentials.username,
-        })),
+        Check::Slow(check) => {
+            let username = credentials.username;
+            admitted.with_token(token).map(|admitted| Admission::Pending(Pending { check, admitted, username }))
+        }
     }
+}
+
+fn credentials_of(head: &Head<'_>) -> Result<Credentials, Reason> {
+    let header = head.authorization.ok_or(Reason::CredentialsMissing)?;
+    basic::parse_header(header).ok_or(Reason::CredentialsWrong)
 }
 
 /// The one token of a target.
@@ -154,27 +134,61 @@ pub(super) fn reason_of(error: TokenError) -> Reason {
     }
 }
 
-fn agent_path(agent: &Agent, route: Route, below: &str) -> String {
-    match &agent.expose.health {
-        Some(health) if route == Route::Health => health.clone(),
-        Some(_) | None => agent.upstream_path(below),
-    }
-}
-
-fn body_limit(agent: &Agent, route: Route) -> usize {
-    match route {
-        Route::Swml | Route::Swaig | Route::Includes => agent.bodies.request,
-        Route::Summary | Route::Debug | Route::Callback | Route::Exposed => agent.bodies.callback,
-        Route::Asset | Route::Health | Route::Unknown => 0,
-    }
-}
-
 // === impl Admitted ===
 
 impl Admitted {
+    fn to(destination: Destination, method: Method, query: Option<String>) -> Self {
+        let Destination { agent, route, below } = destination;
+        let path = match &agent.expose.health {
+            Some(health) if route == Route::Health => health.clone(),
+            Some(_) | None => agent.upstream_path(&below),
+        };
+        Self { agent, route, method, path, query, token: None, call_credentials: None }
+    }
+
+    fn check_shape(&self, head: &Head<'_>) -> Result<(), Reason> {
+        if !route::methods(self.route).0.contains(&head.method) {
+            return Err(Reason::MethodNotAllowed);
+        }
+        let limit = self.body_limit() as u64;
+        if head.content_length.is_some_and(|length| length > limit) { Err(Reason::BodyTooLarge) } else { Ok(()) }
+    }
+
+    fn with_token(self, token: Result<Option<UnverifiedToken>, Reason>) -> Result<Self, Denial> {
+        match token {
+            Ok(token) => Ok(Self { token, ..self }),
+            Err(reason) => Err(self.deny(reason)),
+        }
+    }
+
+    /// Per-call credentials are good only beside a token of their own document, kind and call.
+    fn with_call_credentials(
+        self,
+        credentials: &Credentials,
+        token: Result<Option<UnverifiedToken>, Reason>,
+        policies: &Policies,
+        now: Timestamp,
+    ) -> Result<Self, Denial> {
+        let password = credentials.password.expose();
+        let Ok(credentials) = token::verify_password(password, policies.keys(), &self.agent.name, now) else {
+            return Err(self.deny(Reason::CredentialsWrong));
+        };
+        let admitted = self.with_token(token)?;
+        if admitted.token.as_ref().is_some_and(|token| credentials.belong_to(token)) {
+            Ok(Self { call_credentials: Some(credentials), ..admitted })
+        } else {
+            Err(admitted.deny(Reason::CredentialsForeign))
+        }
+    }
+
     /// How many bytes of a body may be read.
     pub fn body_limit(&self) -> usize {
-        body_limit(&self.agent, self.route)
+        let limits = &self.agent.bodies;
+        match self.route {
+            Route::Swml | Route::Swaig | Route::Includes => limits.request,
+            Route::Summary | Route::Debug | Route::Callback | Route::Exposed => limits.callback,
+            Route::Asset | Route::Health | Route::Unknown => 0,
+        }
     }
 
     /// The agent that is asked.

@@ -14,7 +14,7 @@ use crate::{
     record::{Bypass, Unmediated},
     route,
     swml::{self, FunctionPlace, Place, Survey, UrlPlace, WEB_HOOK_CREDENTIALS},
-    token::{self, Binding, CALL_USER, Claims, Kind, PARAMETER, VerifiedToken},
+    token::{self, Binding, CALL_USER, Claims, Kind, PARAMETER, UnverifiedToken, VerifiedToken},
     verdict::Reason,
 };
 
@@ -271,11 +271,7 @@ impl<'p> Minter<'p> {
     }
 
     fn mint(&mut self, url: &HttpUrl<'_>, owned: &Owned, place: &UrlPlace<'_>) -> String {
-        let mut earlier = Vec::new();
-        let query = url.query().and_then(|query| match route::take_tokens(query, &mut earlier) {
-            None if earlier.is_empty() => Some(String::new()),
-            rest => rest,
-        });
+        let query = url.query().and_then(own_query);
         let claims = self.lineage.claims(place.kind, place.schema);
         let binding = Binding {
             agent: &owned.agent.name,
@@ -415,6 +411,16 @@ impl Endpoint {
     }
 }
 
+/// The agent's own part of a query that may hold the token of an earlier gateway.
+fn own_query(query: &str) -> Option<String> {
+    let mut earlier = Vec::new();
+    let rest = route::take_tokens(query, &mut earlier);
+    match earlier.first().map(|token| UnverifiedToken::decode(token)) {
+        Some(Ok(token)) => token.restore_query(rest.as_deref()).map(str::to_owned),
+        Some(Err(_)) | None => rest,
+    }
+}
+
 /// How much of a text is looked at as one URL, in bytes.
 const MAX_URL: usize = 4096;
 
@@ -428,7 +434,7 @@ fn scheme_before(text: &str, at: usize) -> Option<usize> {
 }
 
 /// What may be meant by a URL at the start of a text: all up to what no URL holds but the punctuation at its end, or
-/// all up to the first comma or the like.
+/// all up to the first comma or the like, which no host holds.
 fn candidates(text: &str) -> [&str; 2] {
     let text = text.get(..text.floor_char_boundary(MAX_URL)).unwrap_or_default();
     let end = text.find(|c: char| c <= ' ' || "\"'<>(){}\\`".contains(c)).unwrap_or(text.len());
@@ -436,7 +442,7 @@ fn candidates(text: &str) -> [&str; 2] {
     // A bracket that closes none is the text's, not an address'.
     let whole = if whole.contains('[') { whole } else { whole.trim_end_matches(']') };
     let whole = whole.trim_end_matches(['.', ',', ';', ':', '!', '?']);
-    let shorter = whole.find([',', ';', '|']).and_then(|end| whole.get(..end)).unwrap_or(whole);
+    let shorter = whole.find([',', ';', '|', '&', '=']).and_then(|end| whole.get(..end)).unwrap_or(whole);
     [whole, shorter]
 }
 

@@ -240,13 +240,13 @@ fn each_mistake_has_its_place_and_its_words() {
         ("limit: []", "3:1: unknown key `limit`; did you mean `limits`?"),
         ("limits: [{ per: caller, allow: 10 }]", "3:10: `every` is missing"),
         ("limits: [{ per: agent, allow: 10, every: 1m }]", "3:17: `per`: must be `caller` or `call`, not `agent`"),
-        ("limits: [{ per: call, allow: 0, every: 1m }]", "3:30: `allow` is 0; it must be from 1 to 10000"),
+        ("limits: [{ per: call, allow: 0, every: 1m }]", "3:30: `allow` is 0; it must be from 1 to 1000000"),
         (
             "limits: [{ per: call, allow: 1, every: 60 }]",
             "3:40: `every` needs a unit: `60s` for seconds, `60m` for minutes",
         ),
         ("limits: [{ per: call, allow: 1, every: 25h }]", "3:40: `every` is `25h`; it must be from 1ms to 24h"),
-        ("limits: [{ per: call, allow: 1, every: 1m, burst: 0 }]", "3:51: `burst` is 0; it must be from 1 to 10000"),
+        ("limits: [{ per: call, allow: 1, every: 1m, burst: 0 }]", "3:51: `burst` is 0; it must be from 1 to 1000000"),
         ("tokens: { unbound: allow }", "3:20: `unbound`: must be `bind` or `deny`, not `allow`"),
         (
             "tokens: { unbound: deny, bind_within: 1m }",
