@@ -275,6 +275,15 @@ impl Policies {
         &self.public
     }
 
+    /// Where the URLs of this agent start: at the public URL, or under the only host for which it answers.
+    pub fn origin_of(&self, agent: &Agent) -> PublicUrl {
+        let mut origin = self.public.clone();
+        if let Some(host) = &agent.host {
+            origin.authority.host.clone_from(host);
+        }
+        origin
+    }
+
     /// The agents.
     pub fn agents(&self) -> &[Arc<Agent>] {
         &self.agents

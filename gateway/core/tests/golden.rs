@@ -236,7 +236,7 @@ fn check_minted(
     }
     let url = url.strip_suffix(&fragment).ok_or_else(|| format!("no fragment {fragment}: {url}"))?;
     let parsed = origin::parse(url).and_then(Result::ok).ok_or_else(|| format!("no URL: {url}"))?;
-    let public = world.policies.public();
+    let public = world.policies.origin_of(world.agent(&wanted.agent));
     if parsed.authority() != &public.authority || parsed.is_https() != public.https {
         return Err(format!("not at the gateway: {url}"));
     }
@@ -276,7 +276,8 @@ fn check_token(world: &World, wanted: &Wanted, query: &str, case: &DocumentCase)
     let Claims { kind, call, caller, .. } = *verified.claims();
     same("kind", &format!("{kind:?}"), &format!("{:?}", wanted.kind))?;
     same("call", &format!("{call:?}"), &format!("{:?}", call_of(case).map(world::call_digest)))?;
-    let expected = case.fetch.is_none().then(|| world::caller_digest(CALLER));
+    let of_url = case.answers.as_deref().map(self::wanted).transpose()?.map(|wanted| wanted.claims.caller);
+    let expected = of_url.unwrap_or_else(|| case.fetch.is_none().then(|| world::caller_digest(CALLER)));
     if case.fetch.as_ref().is_none_or(String::is_empty) {
         same("caller", &format!("{caller:?}"), &format!("{expected:?}"))?;
     }
@@ -307,6 +308,7 @@ fn ask(
     let (method, body) = world::platform_use(wanted.kind, function, call_id);
     let mut request = Request::of_platform(method, target, body);
     request.authorization = Some(basic::header(token::CALL_USER, password.as_bytes()));
+    request.host = world.policies.origin_of(world.agent(&wanted.agent)).authority.host;
     world.ask(&request)
 }
 

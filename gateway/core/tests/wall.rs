@@ -58,7 +58,7 @@ fn no_dependency_does_io() {
         let matches = |denied: &&str| {
             name == *denied || name.strip_prefix(denied).is_some_and(|rest| rest.starts_with(['-', '_']))
         };
-        DENIED.iter().find(|(_, crates)| crates.iter().any(|denied| matches(&denied))).map(|(why, _)| *why)
+        DENIED.iter().find(|(_, crates)| crates.iter().any(matches)).map(|(why, _)| *why)
     };
     let broken: Vec<_> = names.iter().filter_map(|name| Some((*name, why(name)?))).collect();
     assert!(broken.is_empty(), "swaigate-core must not depend on {broken:?}");

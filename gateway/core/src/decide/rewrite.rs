@@ -63,11 +63,16 @@ impl Lineage {
         let rules = &agent.tokens;
         let fresh = moment.now.unix_seconds_after(rules.lifetime);
         let expiry = token.map_or(fresh, |token| token.claims().expiry);
+        let call = call_id.map(|id| key.call(id));
+        // Within one call the caller stays who it was at the first fetch, whatever a later one says. Digests under
+        // another key tell nothing.
+        let same_call = token.filter(|token| call.is_some() && token.claims().call == call);
+        let named = || caller.number().map(|number| key.caller(number));
         Self {
             key: key.tag(),
             document: moment.document,
-            call: call_id.map(|id| key.call(id)),
-            caller: caller.number().map(|number| key.caller(number)),
+            call,
+            caller: same_call.map_or_else(named, |token| token.claims().caller),
             issued: moment.now.unix_seconds(),
             expiry,
             callback_expiry: expiry.saturating_add(seconds(rules.grace)),
@@ -261,7 +266,10 @@ impl<'p> Minter<'p> {
                     let Some(owned) = self.policies.owner(parsed.authority(), path, self.writer) else { continue };
                     let kept = common_suffix(path, &owned.public_path);
                     let front = owned.public_path.get(..owned.public_path.len() - kept).unwrap_or_default();
-                    return Ok(Some((parsed.path_end() - kept, format!("{}{front}", self.policies.public().origin()))));
+                    return Ok(Some((
+                        parsed.path_end() - kept,
+                        format!("{}{front}", self.policies.origin_of(&owned.agent).origin()),
+                    )));
                 }
                 Some(Err(UrlError::Ambiguous(url))) if self.may_own(url) => return Err(Reason::UrlAmbiguous),
                 Some(Err(UrlError::Ambiguous(_) | UrlError::Invalid(_))) | None => {}
@@ -281,7 +289,7 @@ impl<'p> Minter<'p> {
         };
         let token = token::mint(self.key, &claims, &binding);
         let userinfo = self.userinfo(owned, &claims);
-        let origin = self.policies.public().with_userinfo(&userinfo);
+        let origin = self.policies.origin_of(&owned.agent).with_userinfo(&userinfo);
         let separator = if query.as_deref().is_some_and(|query| !query.is_empty()) { "&" } else { "" };
         let query = query.unwrap_or_default();
         format!("{origin}{}?{query}{separator}{PARAMETER}={token}{}", owned.public_path, url.fragment())
@@ -380,7 +388,7 @@ impl Endpoint {
         let mut segments = segments.filter(|segment| !segment.is_empty());
         let Some(first) = segments.next() else { return Endpoint::Root };
         // Below the agent's path the first segment tells; a path outside of it may be another agent's.
-        match (Self::named(first), Self::named(segments.last().unwrap_or(first))) {
+        match (Self::named(first), Self::named(segments.next_back().unwrap_or(first))) {
             (Endpoint::Forbidden, _) | (_, Endpoint::Forbidden) => Endpoint::Forbidden,
             (Endpoint::Other, last) => last,
             (first, _) => first,

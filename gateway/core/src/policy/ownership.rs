@@ -26,7 +26,9 @@ pub(super) struct Owners {
     upstreams: HashMap<(String, u16), Vec<usize>>,
     /// Who listens at a port of a loopback name.
     loopback: HashMap<u16, Vec<usize>>,
-    public: Vec<(String, u16)>,
+    /// The public host, and those of agents that answer for one only.
+    public_hosts: Vec<String>,
+    public_ports: Vec<u16>,
 }
 
 // === impl Owners ===
@@ -43,8 +45,9 @@ impl Owners {
             }
             loopback.entry(agent.upstream.port).or_default().push(index);
         }
-        let public = public.authority.ports().map(|port| (public.authority.host.clone(), port)).collect();
-        Self { upstreams, loopback, public }
+        let hosts = agents.iter().filter_map(|agent| agent.host.clone());
+        let public_hosts = std::iter::once(public.authority.host.clone()).chain(hosts).collect();
+        Self { upstreams, loopback, public_hosts, public_ports: public.authority.ports().collect() }
     }
 
     pub(super) fn find(
@@ -59,15 +62,16 @@ impl Owners {
     }
 
     fn at_public(&self, agents: &[Arc<Agent>], authority: &Authority, path: &str) -> Option<Owned> {
-        let here = |port| self.public.iter().any(|(host, p)| *host == authority.host && *p == port);
-        if !authority.ports().any(here) {
+        let is_public = self.public_hosts.contains(&authority.host);
+        if !is_public || !authority.ports().any(|port| self.public_ports.contains(&port)) {
             return None;
         }
+        let agents: Vec<_> = answering(agents, Some(&authority.host)).collect();
         // An agent that was told its public base may still write its own path behind it.
-        longest(agents.iter(), path, |agent| &agent.path)
+        longest(agents.iter().copied(), path, |agent| &agent.path)
             .map(|(agent, rest)| owned(agent, path.to_owned(), upstream_path(agent, rest)))
             .or_else(|| {
-                longest(agents.iter(), path, |agent| &agent.upstream.path)
+                longest(agents.iter().copied(), path, |agent| &agent.upstream.path)
                     .map(|(agent, rest)| owned(agent, format!("{}{rest}", agent.path), path.to_owned()))
             })
     }
@@ -90,8 +94,10 @@ impl Owners {
         let ordered: Vec<_> = own.chain(here.iter().filter(|agent| agent.name != writer.name)).copied().collect();
         if let Some((agent, rest)) = longest(ordered.iter().copied(), path, |agent| &agent.upstream.path) {
             let public_path = format!("{}{rest}", agent.path);
-            if longest(agents.iter(), &public_path, |agent| &agent.path)
-                .is_some_and(|(other, _)| other.name == agent.name)
+            if longest(answering(agents, agent.host.as_ref().or(self.public_hosts.first())), &public_path, |agent| {
+                &agent.path
+            })
+            .is_some_and(|(other, _)| other.name == agent.name)
             {
                 return Some(owned(agent, public_path, path.to_owned()));
             }
@@ -125,6 +131,12 @@ fn authorities(agent: &Agent) -> impl Iterator<Item = Authority> {
     let host = host.strip_suffix(&format!(":{}", upstream.port)).unwrap_or(&host).to_owned();
     let port = (upstream.port != default).then_some(upstream.port);
     std::iter::once(Authority { host, port }).chain(upstream.aliases.iter().cloned())
+}
+
+/// The agents that answer under a host, those that do under no other first; without one, those that answer under any.
+fn answering<'a>(agents: &'a [Arc<Agent>], host: Option<&'a String>) -> impl Iterator<Item = &'a Arc<Agent>> {
+    let own = agents.iter().filter(move |agent| agent.host.is_some() && agent.host.as_ref() == host);
+    own.chain(agents.iter().filter(|agent| agent.host.is_none()))
 }
 
 /// The agent with the longest base that a path lies below, and the rest of the path.

@@ -137,7 +137,7 @@ fn seed() -> Seed {
 }
 
 /// The newest key, and one that is still listed.
-fn ring() -> KeyRing {
+pub fn ring() -> KeyRing {
     KeyRing::new(vec![key("new"), key("old")]).expect("keys that can be told apart")
 }
 

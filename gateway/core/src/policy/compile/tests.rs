@@ -355,7 +355,7 @@ fn each_mistake_has_its_place_and_its_words() {
 fn each_mistake_about_the_upstream_has_its_place_and_its_words() {
     let cases = [
         ("url: ftp://a", "3:8: `url`: write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`"),
-        ("url: http://${HOST}", "3:8: `url`: the URL's host holds characters that no host has"),
+        ("url: http://${HOST}", "3:8: `url`: write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`"),
         (
             "url: http://u:hunter2@a",
             "3:8: `url`: the URL must not hold a user and password; name them with `username` and `password_env`",
@@ -384,7 +384,7 @@ fn each_mistake_about_the_upstream_has_its_place_and_its_words() {
             "4:13: an item of `aliases`: an origin ends behind its host and port; remove the path, query or fragment",
         ),
         ("aliases: [a]", "4:13: an item of `aliases`: write an origin like `https://agents.example.com`"),
-        ("aliases: ['https://{a}']", "4:13: an item of `aliases`: the host holds characters that no host has"),
+        ("aliases: ['https://{a}']", "4:13: an item of `aliases`: write an origin like `https://agents.example.com`"),
         ("aliases: [https://u@a]", "4:13: an item of `aliases`: an origin has no user and password"),
         ("timeouts: { answer: 120s }", "4:23: `answer` must be less than 120s, when the platform itself gives up"),
         ("timeouts: { answer: 20s, exchange: 19s }", "4:38: `exchange` must not be less than `answer`, which is 20s"),
