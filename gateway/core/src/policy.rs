@@ -9,6 +9,8 @@ pub(crate) mod unescape;
 
 use std::{borrow::Cow, collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
+use aho_corasick::AhoCorasick;
+
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, secret_in_env, secret_in_file,
 };
@@ -32,7 +34,7 @@ pub struct Policies {
     agents: Vec<Arc<Agent>>,
     keys: KeyRing,
     owned: ownership::Owners,
-    leaks: Vec<String>,
+    leaks: AhoCorasick,
 }
 
 /// Where the platform reaches the gateway: every rewritten URL starts here. It has no path.
@@ -266,7 +268,9 @@ impl Policies {
             return Err(mistakes);
         }
         let owned = ownership::Owners::new(&public, &agents);
-        let leaks = agents.iter().filter_map(|agent| agent.upstream.credentials.as_ref()).flat_map(spellings).collect();
+        let credentials = agents.iter().filter_map(|agent| agent.upstream.credentials.as_ref());
+        let leaks = AhoCorasick::new(credentials.flat_map(spellings))
+            .map_err(|error| vec![format!("the agents' credentials can't be looked for in what leaves: {error}")])?;
         Ok(Self { public, agents, keys, owned, leaks })
     }
 
@@ -308,15 +312,18 @@ impl Policies {
     /// base64, escaped as JSON or percent-encoded, also several times over.
     pub fn leak(&self, text: &str) -> bool {
         const ROUNDS: usize = 6;
-        let holds = |text: &str| self.leaks.iter().any(|spelling| text.contains(spelling.as_str()));
+        let holds = |text: &str| self.leaks.is_match(text);
+        if self.leaks.patterns_len() == 0 {
+            return false;
+        }
         let mut decoded = Cow::Borrowed(text);
         for _ in 0..ROUNDS {
             if holds(&decoded) {
                 return true;
             }
             match unescape::once(&decoded) {
-                Some(next) if !self.leaks.is_empty() => decoded = Cow::Owned(next),
-                Some(_) | None => return false,
+                Some(next) => decoded = Cow::Owned(next),
+                None => return false,
             }
         }
         holds(&decoded)

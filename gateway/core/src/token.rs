@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    id::{AgentName, CallDigest, CallerDigest, DocumentId},
+    id::{AgentName, CallDigest, CallerDigest, DocumentId, hex},
     keys::{Key, KeyRing, KeyTag},
     secret::constant_time_eq,
     time::Timestamp,
@@ -196,7 +196,10 @@ pub fn metadata_token(key: &Key, binding: &Binding<'_>) -> String {
     let agent = binding.agent.as_str().as_bytes();
     let query = binding.query.unwrap_or_default().as_bytes();
     let tag = key.metadata.short_tag(&[agent, binding.path.as_bytes(), query]);
-    tag.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    // Writing to a string can't fail.
+    let _ = hex(&tag, &mut text);
+    text
 }
 
 // === impl Kind ===

@@ -3,17 +3,22 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use swaigate_core::{basic::Fingerprint, policy::Policies};
+use swaigate_core::{basic::Fingerprint, id::RequestId, policy::Policies};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{audit::Audit, metrics::Metrics, state::StateStore};
+use crate::{
+    audit::Audit,
+    metrics::Metrics,
+    random::{self, NoRandomness},
+    state::StateStore,
+};
 
 /// How many passwords may be hashed at once: each takes a core and some tens of mebibytes for some tens of milliseconds.
 const HASHES_AT_ONCE: usize = 2;
@@ -46,6 +51,9 @@ pub struct App {
     pub keepalive: u64,
     draining: AtomicBool,
     in_flight: AtomicUsize,
+    /// What the ids of this process' requests begin with.
+    process: [u8; 4],
+    requests: AtomicU64,
 }
 
 /// Fingerprints of passwords that a hash has vouched for; the oldest knowledge is not worth more than the newest, so a
@@ -93,8 +101,11 @@ pub struct Parts {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// If the operating system gives no random bytes.
+    pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
+        Ok(Self {
             policies: ArcSwap::from_pointee(parts.policies),
             state: parts.state,
             audit: parts.audit,
@@ -106,7 +117,19 @@ impl App {
             keepalive: parts.keepalive.as_secs().max(1),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
-        }
+            process: random::bytes()?,
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// The id of one more request: unique, not secret.
+    pub fn next_request(&self) -> RequestId {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut id = [0; 12];
+        let (front, back) = id.split_at_mut(4);
+        front.copy_from_slice(&self.process);
+        back.copy_from_slice(&count);
+        RequestId(id)
     }
 
     /// Counts a request as under way.

@@ -8,6 +8,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,7 +18,7 @@ use std::{
 
 use serde::Serialize;
 use swaigate_core::{
-    id::RequestId,
+    id::{AgentName, RequestId},
     record::Facts,
     time::Timestamp,
     verdict::{Decision, Reason, Route},
@@ -68,13 +69,13 @@ pub struct Entry {
     /// The request.
     pub request: RequestId,
     /// The agent, if it is known.
-    pub agent: Option<String>,
+    pub agent: Option<AgentName>,
     /// What was asked.
     pub route: Route,
     /// With which method.
     pub method: &'static str,
     /// Who sent it, by the socket.
-    pub client: Option<String>,
+    pub client: Option<IpAddr>,
     /// How it ended.
     pub reason: Reason,
     /// The HTTP status that was answered; 0 if nothing was.
@@ -203,7 +204,7 @@ struct Line<'e> {
     route: &'static str,
     method: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<&'e str>,
+    client: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -251,10 +252,10 @@ impl<'e> From<&'e Entry> for Line<'e> {
             time: clock::rfc3339(entry.at),
             event: entry.event.as_str(),
             request_id: entry.request.to_string(),
-            agent: entry.agent.as_deref(),
+            agent: entry.agent.as_ref().map(AgentName::as_str),
             route: entry.route.as_str(),
             method: entry.method,
-            client: entry.client.as_deref(),
+            client: entry.client,
             user: facts.user.as_deref(),
             function: facts.function.as_deref(),
             call_id: facts.call_id.as_deref(),
@@ -301,7 +302,7 @@ mod tests {
             event: Event::Request,
             at: Timestamp(1_700_000_000_000),
             request: RequestId([1; 12]),
-            agent: Some("bank".into()),
+            agent: Some("bank".parse().unwrap()),
             route: Route::Swaig,
             method: "POST",
             client: None,

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::{
-    io::Read,
+    io::{IsTerminal, Read},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -165,7 +165,11 @@ pub fn start_log(log: &Log) {
     let default = format!("{level},pingora=off,pingora_core=error,pingora_proxy=error");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log_to = std::io::stderr.with_max_level(Level::TRACE);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log_to).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(log_to)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
     let started = match log.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

@@ -9,6 +9,7 @@
 //! [`swaigate_core::decide`]; this module collects what it asks for, and obeys.
 
 mod body;
+mod detach;
 mod head;
 mod ledger;
 mod reply;
@@ -29,9 +30,9 @@ use swaigate_core::{
     record::Facts,
     verdict::{Reason, Reply},
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 
-use self::{body::Body, head::OwnedHead, ledger::Ledger};
+use self::{body::Body, detach::Detachable, head::OwnedHead, ledger::Ledger};
 use crate::{
     app::App,
     clock, edge, random,
@@ -100,7 +101,7 @@ impl Gate {
         Ok(admitted)
     }
 
-    /// What changes something runs detached from the client's connection: it ends, and is recorded, also if the client
+    /// What changes something goes on without the client's connection: it ends, and is recorded, also if the client
     /// leaves or was told to wait. What changes nothing ends with the client.
     async fn exchange_and_release(
         &self,
@@ -113,40 +114,28 @@ impl Gate {
     ) -> Result<Reply, Denial> {
         let envelope = Envelope { request: Some(ledger.request()), ..envelope };
         let patience = permit.agent().upstream.timeouts.answer;
-        let (slow, failed) = (permit.deny(Reason::AnswerSlow), permit.deny(Reason::Internal));
-        let gone = permit.deny(Reason::ClientGone);
+        let (slow, gone) = (permit.deny(Reason::AnswerSlow), permit.deny(Reason::ClientGone));
         let is_cancelled = permit.is_cancelled_with_the_client();
         let exchange = Exchange { permit, policies, body, envelope };
+        let running = exchange.run(Arc::clone(&self.app), Arc::clone(&self.upstreams), ledger.facts_so_far());
+        let late = (!is_cancelled).then(|| ledger.for_late_answer());
+        let mut running = Detachable::new(Box::pin(running), late);
 
-        let (deliver, delivery) = oneshot::channel();
-        let late = ledger.for_late_answer();
-        let (app, upstreams) = (Arc::clone(&self.app), Arc::clone(&self.upstreams));
-        let task = tokio::spawn(async move {
-            let _flight = app.take_off();
-            let outcome = exchange.run(&app, &upstreams, late.facts()).await;
-            if let Err(undelivered) = deliver.send(outcome) {
-                late.record(undelivered);
-            }
-        });
-        let delivered = if is_cancelled {
+        let answered = if is_cancelled {
             tokio::select! {
-                outcome = timeout(patience, delivery) => outcome,
-                _ = session.read_body_or_idle(true) => {
-                    task.abort();
-                    return Err(gone);
-                }
+                answered = timeout(patience, &mut running) => answered,
+                _ = session.read_body_or_idle(true) => return Err(gone),
             }
         } else {
-            timeout(patience, delivery).await
+            timeout(patience, &mut running).await
         };
-        match delivered {
-            Ok(Ok(Outcome { result, facts, agent_time })) => {
+        match answered {
+            Ok(Outcome { result, facts, agent_time }) => {
                 ledger.learn(facts, agent_time);
                 result
             }
-            Ok(Err(_)) => Err(failed),
             Err(_) => {
-                ledger.learn(ledger.facts_so_far(), Some(patience));
+                ledger.took(patience);
                 Err(slow)
             }
         }
@@ -168,8 +157,9 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn run(self, app: &App, upstreams: &Upstreams, mut facts: Facts) -> Outcome {
+    async fn run(self, app: Arc<App>, upstreams: Arc<Upstreams>, mut facts: Facts) -> Outcome {
         let Exchange { permit, policies, body, envelope } = self;
+        let _flight = app.take_off();
         let started = Instant::now();
         let sent = match &permit.forward().edited {
             Some(edited) => Bytes::from(edited.clone()),
@@ -179,7 +169,10 @@ impl Exchange {
         let agent_time = Some(started.elapsed());
         drop(body);
         let result = match answered {
-            Ok(answer) => release(permit, policies, answer, &mut facts).await,
+            Ok(answer) => {
+                let (reply, learned) = release(permit, policies, answer, facts).await;
+                return Outcome { result: reply, facts: learned, agent_time };
+            }
             Err(failure) => {
                 facts.detail = Some(failure.detail);
                 Err(permit.deny(failure.reason))
@@ -197,7 +190,7 @@ async fn judge(
     ledger: &mut Ledger,
 ) -> Result<Plan, Denial> {
     let failed = admitted.deny(Reason::Internal);
-    let (policies, bytes, mut facts) = (Arc::clone(policies), body.bytes(), ledger.facts_so_far());
+    let (policies, bytes, mut facts) = (Arc::clone(policies), body.bytes(), std::mem::take(ledger.facts()));
     let work = move || {
         let plan = guard(|| decide::judge(admitted, &policies, &bytes, &moment, &mut facts));
         (plan, facts)
@@ -207,9 +200,13 @@ async fn judge(
     plan.unwrap_or(Err(failed))
 }
 
-async fn release(permit: Permit, policies: Arc<Policies>, answer: Answer, facts: &mut Facts) -> Result<Reply, Denial> {
+async fn release(
+    permit: Permit,
+    policies: Arc<Policies>,
+    answer: Answer,
+    mut facts: Facts,
+) -> (Result<Reply, Denial>, Facts) {
     let failed = permit.deny(Reason::Internal);
-    let mut learned = facts.clone();
     let size = answer.body.len();
     let work = move || {
         let whole = AgentAnswer {
@@ -218,12 +215,13 @@ async fn release(permit: Permit, policies: Arc<Policies>, answer: Answer, facts:
             content_encoding: answer.content_encoding.as_deref(),
             body: &answer.body,
         };
-        let reply = guard(|| decide::release(&permit, &policies, &whole, &mut learned));
-        (reply, learned)
+        let reply = guard(|| decide::release(&permit, &policies, &whole, &mut facts));
+        (reply, facts)
     };
-    let (reply, learned) = aside(size, work).await.ok_or_else(|| failed.clone())?;
-    *facts = learned;
-    reply.unwrap_or(Err(failed))
+    match aside(size, work).await {
+        Some((reply, facts)) => (reply.unwrap_or(Err(failed)), facts),
+        None => (Err(failed), Facts::default()),
+    }
 }
 
 /// Runs small work here, and large work where it blocks no other request. `None` if it panicked there.

@@ -91,7 +91,7 @@ impl Gateway {
             body_budget: settings.bodies.budget,
             body_timeout: settings.bodies.timeout,
             keepalive: settings.connections.keepalive,
-        }));
+        })?);
         let mut server = server(&settings, &app);
         companions.into_iter().for_each(|companion| {
             server.add_boxed_service(companion);

@@ -6,12 +6,14 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, header};
 use pingora_core::{
     ErrorType,
     connectors::{ConnectorOptions, http::Connector},
@@ -41,6 +43,12 @@ const NAME_TTL: Duration = Duration::from_secs(10);
 /// How many names are remembered.
 const MAX_NAMES: usize = 1024;
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The request's id, in the request to the agent and in the answer to the client.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Connections to agents.
 pub struct Upstreams {
     connector: Connector,
@@ -59,13 +67,13 @@ pub struct Envelope {
     /// The request's id.
     pub request: Option<RequestId>,
     /// The client's address.
-    pub client: Option<String>,
+    pub client: Option<IpAddr>,
     /// `Content-Type`.
-    pub content_type: Option<String>,
+    pub content_type: Option<HeaderValue>,
     /// `Accept`.
-    pub accept: Option<String>,
+    pub accept: Option<HeaderValue>,
     /// `User-Agent`.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<HeaderValue>,
 }
 
 /// An agent's whole answer.
@@ -124,21 +132,23 @@ impl Upstreams {
     ) -> Result<Answer, Failure> {
         let limit = permit.agent().upstream.timeouts.exchange;
         let expired = || Failure { reason: Reason::AgentTimeout, detail: format!("no whole answer in {limit:?}") };
-        timeout(limit, self.exchange_twice(permit, body, envelope, budget)).await.unwrap_or_else(|_| Err(expired()))
+        let attempts = pin!(self.attempts(permit, body, envelope, budget));
+        timeout(limit, attempts).await.unwrap_or_else(|_| Err(expired()))
     }
 
-    async fn exchange_twice(
+    async fn attempts(
         &self,
         permit: &Permit,
         body: Bytes,
         envelope: &Envelope,
         budget: &Budget,
     ) -> Result<Answer, Failure> {
-        match self.attempt(permit, body.clone(), envelope, budget).await {
-            Err(Attempt { is_unsent: true, .. }) => {
-                self.attempt(permit, body, envelope, budget).await.map_err(|attempt| attempt.failure)
+        let mut may_repeat = true;
+        loop {
+            match self.attempt(permit, body.clone(), envelope, budget).await {
+                Err(Attempt { is_unsent: true, .. }) if may_repeat => may_repeat = false,
+                outcome => return outcome.map_err(|attempt| attempt.failure),
             }
-            outcome => outcome.map_err(|attempt| attempt.failure),
         }
     }
 
@@ -154,7 +164,9 @@ impl Upstreams {
         let sent = |failure| Attempt { failure, is_unsent: false };
         let header = request_header(permit, body.len(), envelope).map_err(sent)?;
         let peer = self.peer(agent).await.map_err(sent)?;
-        let (mut session, _) = self.connector.get_http_session(&peer).await.map_err(failure).map_err(unsent)?;
+        // Boxed, since it is larger than all the rest together, and seldom does more than take a kept connection.
+        let connecting = Box::pin(self.connector.get_http_session(&peer));
+        let (mut session, _) = connecting.await.map_err(failure).map_err(unsent)?;
         session.set_read_timeout(Some(agent.upstream.timeouts.exchange));
         session.set_write_timeout(Some(agent.upstream.timeouts.exchange));
         if let Err(failure) = send(&mut session, header, body).await {
@@ -225,30 +237,35 @@ fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result
     let forward = permit.forward();
     let upstream = &permit.agent().upstream;
     let build = || -> pingora_core::Result<RequestHeader> {
-        let mut header = RequestHeader::build_no_case(forward.method.as_str(), forward.target.as_bytes(), Some(16))?;
+        let mut request = RequestHeader::build_no_case(forward.method.as_str(), forward.target.as_bytes(), Some(16))?;
         let host = upstream.host_header();
-        header.insert_header("host", &host)?;
+        request.insert_header(header::HOST, host.as_str())?;
         if let Some(credentials) = &upstream.credentials {
-            header.insert_header("authorization", credentials.header.expose())?;
+            request.insert_header(header::AUTHORIZATION, credentials.header.expose())?;
         }
-        header.insert_header("accept-encoding", "identity")?;
-        header.insert_header("x-forwarded-host", &host)?;
-        header.insert_header("x-forwarded-proto", if upstream.https { "https" } else { "http" })?;
-        for (name, value) in [
-            ("x-forwarded-for", &envelope.client),
-            ("content-type", &envelope.content_type),
-            ("accept", &envelope.accept),
-            ("user-agent", &envelope.user_agent),
-            ("x-request-id", &envelope.request.map(|id| id.to_string())),
-        ] {
+        request.insert_header(header::ACCEPT_ENCODING, "identity")?;
+        request.insert_header(X_FORWARDED_HOST, host)?;
+        request.insert_header(X_FORWARDED_PROTO, if upstream.https { "https" } else { "http" })?;
+        let copied = [
+            (header::CONTENT_TYPE, &envelope.content_type),
+            (header::ACCEPT, &envelope.accept),
+            (header::USER_AGENT, &envelope.user_agent),
+        ];
+        for (name, value) in copied {
             if let Some(value) = value {
-                header.insert_header(name, value)?;
+                request.insert_header(name, value.clone())?;
             }
         }
-        if !matches!(forward.method, Method::Get | Method::Head) {
-            header.insert_header("content-length", length.to_string())?;
+        if let Some(client) = envelope.client {
+            request.insert_header(X_FORWARDED_FOR, client.to_string())?;
         }
-        Ok(header)
+        if let Some(id) = envelope.request {
+            request.insert_header(X_REQUEST_ID, id.to_string())?;
+        }
+        if !matches!(forward.method, Method::Get | Method::Head) {
+            request.insert_header(header::CONTENT_LENGTH, length)?;
+        }
+        Ok(request)
     };
     let header = build().map_err(failure)?;
     // What was authorised is what is sent, byte for byte.

@@ -1,26 +1,31 @@
 //! Escapes undone, so that a secret is found however it is written. Nothing that comes out is ever sent.
 
+use memchr::memchr2;
+
 /// The text with its JSON escapes and percent-encodings undone, once; `None` if it holds none. What looks like an
 /// escape and is none stays as it is.
 pub(crate) fn once(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    let mut changed = false;
-    while let Some(&byte) = bytes.get(at) {
+    let mut out = Vec::new();
+    let mut copied = 0;
+    let mut searched = 0;
+    while let Some(at) = bytes.get(searched..).and_then(|rest| memchr2(b'\\', b'%', rest)).map(|at| searched + at) {
         let rest = bytes.get(at + 1..).unwrap_or_default();
-        let taken = match byte {
-            b'\\' => backslash(rest, &mut out),
-            b'%' => percent(rest, &mut out),
-            _ => 0,
-        };
+        let before = out.len();
+        out.extend_from_slice(bytes.get(copied..at).unwrap_or_default());
+        let taken = if bytes.get(at) == Some(&b'%') { percent(rest, &mut out) } else { backslash(rest, &mut out) };
+        searched = at + 1 + taken;
         if taken == 0 {
-            out.push(byte);
+            out.truncate(before);
+        } else {
+            copied = searched;
         }
-        changed |= taken > 0;
-        at += 1 + taken;
     }
-    changed.then(|| String::from_utf8_lossy(&out).into_owned())
+    if copied == 0 {
+        return None;
+    }
+    out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
+    Some(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// How many bytes behind the backslash belong to the escape; none if it is no escape.

@@ -1,6 +1,8 @@
 //! What the decision needs of a request's head, and the framing that another server may read differently.
 
-use http::{HeaderMap, Version, header};
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, Version, header};
 use pingora_proxy::Session;
 use swaigate_core::{decide::Head, route::Method, verdict::Reason};
 
@@ -17,7 +19,7 @@ pub(super) struct OwnedHead {
     method: Method,
     target: String,
     host: String,
-    authorization: Option<Vec<u8>>,
+    authorization: Option<HeaderValue>,
     content_length: Option<u64>,
     /// What the agent sees of it.
     pub(super) envelope: Envelope,
@@ -44,7 +46,7 @@ pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
     let content_length = content_length(headers)?;
     check_coding(headers, content_length)?;
     let target = std::str::from_utf8(request.raw_path()).map_err(|_| Reason::BadRequest)?;
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let copied = |name| headers.get(name).cloned();
     Ok(OwnedHead {
         method: Method::parse(request.method.as_str()),
         target: target.to_owned(),
@@ -54,16 +56,16 @@ pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
         envelope: Envelope {
             request: None,
             client: client(session),
-            content_type: text(header::CONTENT_TYPE),
-            accept: text(header::ACCEPT),
-            user_agent: text(header::USER_AGENT),
+            content_type: copied(header::CONTENT_TYPE),
+            accept: copied(header::ACCEPT),
+            user_agent: copied(header::USER_AGENT),
         },
     })
 }
 
 /// The address of whoever sent the request, by the socket.
-pub(super) fn client(session: &Session) -> Option<String> {
-    session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_string())
+pub(super) fn client(session: &Session) -> Option<IpAddr> {
+    session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip())
 }
 
 // === impl OwnedHead ===
@@ -74,7 +76,7 @@ impl OwnedHead {
             method: self.method,
             target: &self.target,
             host: &self.host,
-            authorization: self.authorization.as_deref(),
+            authorization: self.authorization.as_ref().map(HeaderValue::as_bytes),
             content_length: self.content_length,
         }
     }
@@ -89,10 +91,10 @@ fn one(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&str>, Re
     }
 }
 
-fn one_value(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<Vec<u8>>, Reason> {
+fn one_value(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<HeaderValue>, Reason> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (value, None) => Ok(value.map(|value| value.as_bytes().to_vec())),
+        (value, None) => Ok(value.cloned()),
         (_, Some(_)) => Err(Reason::BadRequest),
     }
 }

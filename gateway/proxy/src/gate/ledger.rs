@@ -2,6 +2,7 @@
 //! timeout fires or the task is dropped: a ledger that was not closed records itself.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,7 +24,6 @@ use crate::{
     audit::{Entry, Event, Slot},
     clock,
     metrics::{NO_AGENT, Observation},
-    random,
 };
 
 /// The record of a request that is under way.
@@ -40,7 +40,6 @@ pub(super) struct Ledger {
 pub(super) struct LateLedger {
     app: Arc<App>,
     head: Opening,
-    facts: Facts,
 }
 
 #[derive(Clone)]
@@ -51,7 +50,7 @@ struct Opening {
     agent: Option<Arc<Agent>>,
     route: Route,
     method: &'static str,
-    client: Option<String>,
+    client: Option<IpAddr>,
 }
 
 // === impl Ledger ===
@@ -62,8 +61,7 @@ impl Ledger {
         let head = Opening {
             at: clock::now(),
             started: Instant::now(),
-            // Without randomness no request is served, and the record needs no other id.
-            request: RequestId(random::bytes().unwrap_or_default()),
+            request: app.next_request(),
             agent: None,
             route: Route::Unknown,
             method: Method::parse(session.req_header().method.as_str()).as_str(),
@@ -110,8 +108,13 @@ impl Ledger {
         self.agent_time = agent_time;
     }
 
+    /// The agent was waited for so long, and goes on.
+    pub(super) fn took(&mut self, agent_time: Duration) {
+        self.agent_time = Some(agent_time);
+    }
+
     pub(super) fn for_late_answer(&self) -> LateLedger {
-        LateLedger { app: Arc::clone(&self.app), head: self.head.clone(), facts: self.facts.clone() }
+        LateLedger { app: Arc::clone(&self.app), head: self.head.clone() }
     }
 
     /// Records how it ended.
@@ -157,10 +160,6 @@ impl Drop for Ledger {
 // === impl LateLedger ===
 
 impl LateLedger {
-    pub(super) fn facts(&self) -> Facts {
-        self.facts.clone()
-    }
-
     /// Records what nobody waits for any more.
     pub(super) fn record(self, outcome: Outcome) {
         let Outcome { result, facts, agent_time } = outcome;
@@ -188,10 +187,10 @@ impl Opening {
             event,
             at: self.at,
             request: self.request,
-            agent: self.agent.as_ref().map(|agent| agent.name.to_string()),
+            agent: self.agent.as_ref().map(|agent| agent.name.clone()),
             route: self.route,
             method: self.method,
-            client: self.client.clone(),
+            client: self.client,
             reason,
             status: delivery.status,
             delivered: delivery.complete,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use swaigate_core::{
@@ -10,6 +11,8 @@ use swaigate_core::{
     verdict::{Reason, Reply},
 };
 use tokio::time::timeout;
+
+use crate::upstream::X_REQUEST_ID;
 
 /// What is left of a refused body is read up to this size, so that the client gets to read the refusal.
 const DRAIN_BYTES: usize = 1024 * 1024;
@@ -46,25 +49,25 @@ pub(super) async fn write(session: &mut Session, reply: Reply, reason: Reason, r
 }
 
 async fn write_whole(session: &mut Session, reply: Reply, request: RequestId) -> pingora_core::Result<()> {
-    let mut header = ResponseHeader::build(reply.status, Some(10))?;
-    header.insert_header("content-type", &reply.content_type)?;
-    header.insert_header("content-length", reply.body.len().to_string())?;
+    let mut answer = ResponseHeader::build_no_case(reply.status, Some(10))?;
+    answer.insert_header(header::CONTENT_TYPE, reply.content_type.as_str())?;
+    answer.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
     // Documents carry tokens: no cache may keep them.
-    header.insert_header("cache-control", "no-store")?;
-    header.insert_header("x-content-type-options", "nosniff")?;
-    header.insert_header("x-request-id", request.to_string())?;
+    answer.insert_header(header::CACHE_CONTROL, "no-store")?;
+    answer.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    answer.insert_header(X_REQUEST_ID, request.to_string())?;
     if reply.challenge {
-        header.insert_header("www-authenticate", r#"Basic realm="swaigate", charset="UTF-8""#)?;
+        answer.insert_header(header::WWW_AUTHENTICATE, r#"Basic realm="swaigate", charset="UTF-8""#)?;
     }
     if let Some(methods) = reply.allow {
-        header.insert_header("allow", methods)?;
+        answer.insert_header(header::ALLOW, methods)?;
     }
     if let Some(seconds) = reply.retry_after {
-        header.insert_header("retry-after", seconds.to_string())?;
+        answer.insert_header(header::RETRY_AFTER, seconds)?;
     }
     let is_head = session.req_header().method == http::Method::HEAD;
     let has_no_body = is_head || reply.body.is_empty() || matches!(reply.status, 204 | 304);
-    session.write_response_header(Box::new(header), has_no_body).await?;
+    session.write_response_header(Box::new(answer), has_no_body).await?;
     if !has_no_body {
         session.write_response_body(Some(Bytes::from(reply.body)), true).await?;
     }

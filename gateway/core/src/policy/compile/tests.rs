@@ -355,7 +355,10 @@ fn each_mistake_has_its_place_and_its_words() {
 fn each_mistake_about_the_upstream_has_its_place_and_its_words() {
     let cases = [
         ("url: ftp://a", "3:8: `url`: write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`"),
-        ("url: http://${HOST}", "3:8: `url`: write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`"),
+        (
+            "url: http://${HOST}",
+            "3:8: `url`: write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`",
+        ),
         (
             "url: http://u:hunter2@a",
             "3:8: `url`: the URL must not hold a user and password; name them with `username` and `password_env`",
