@@ -252,18 +252,26 @@ impl Edits {
     ///
     /// # Errors
     /// [`Overlap`] if two touch the same place: what they would make is nobody's intent.
-    pub fn apply(mut self, text: &str) -> Result<String, Overlap> {
+    pub fn apply(self, text: &str) -> Result<String, Overlap> {
+        self.apply_within(text, 0..text.len())
+    }
+
+    /// The part of the text at `span`, with all edits made. They lie within it.
+    ///
+    /// # Errors
+    /// [`Overlap`] if two touch the same place, or one touches another part.
+    pub fn apply_within(mut self, text: &str, span: Range<usize>) -> Result<String, Overlap> {
         self.edits.sort_by_key(|(span, _)| (span.start, span.end));
         self.edits.dedup();
         let added: usize = self.edits.iter().map(|(_, with)| with.len()).sum();
-        let mut out = String::with_capacity(text.len() + added);
-        let mut done = 0;
-        for (span, with) in &self.edits {
-            out.push_str(text.get(done..span.start).ok_or(Overlap)?);
+        let mut out = String::with_capacity(span.len() + added);
+        let mut done = span.start;
+        for (place, with) in &self.edits {
+            out.push_str(text.get(done..place.start).ok_or(Overlap)?);
             out.push_str(with);
-            done = span.end;
+            done = place.end;
         }
-        out.push_str(text.get(done..).ok_or(Overlap)?);
+        out.push_str(text.get(done..span.end).ok_or(Overlap)?);
         Ok(out)
     }
 }
@@ -312,7 +320,8 @@ impl<'t> Reader<'t> {
     }
 
     fn object(&mut self, depth: usize) -> Result<Vec<Member<'t>>, JsonError> {
-        let mut members: Vec<Member<'t>> = Vec::new();
+        // A body of the platform's has some thirty members, what lies within has few.
+        let mut members: Vec<Member<'t>> = Vec::with_capacity(if depth == 0 { 32 } else { 4 });
         let mut searched_from = self.lexer.current_index() + 1;
         let mut next = self.lexer.known_object().map_err(malformed)?.map(str::len);
         while let Some(decoded_len) = next {

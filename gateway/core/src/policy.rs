@@ -271,7 +271,19 @@ impl Policies {
         let credentials = agents.iter().filter_map(|agent| agent.upstream.credentials.as_ref());
         let leaks = AhoCorasick::new(credentials.flat_map(spellings))
             .map_err(|error| vec![format!("the agents' credentials can't be looked for in what leaves: {error}")])?;
-        Ok(Self { public, agents, keys, owned, leaks })
+        let policies = Self { public, agents, keys, owned, leaks };
+        let shown: Vec<String> = policies.agents.iter().filter_map(|agent| policies.shown_secret(agent)).collect();
+        if shown.is_empty() { Ok(policies) } else { Err(shown) }
+    }
+
+    /// Why an agent's documents could never leave, if so: each would hold an agent's own credentials.
+    fn shown_secret(&self, agent: &Agent) -> Option<String> {
+        let UrlCredentials::Static(userinfo) = &agent.platform.url_credentials else { return None };
+        let shown = userinfo.expose_str().is_some_and(|userinfo| self.leak(&format!("{userinfo}@")));
+        let name = &agent.name;
+        shown.then(|| {
+            format!("agent `{name}`: `insecure_static_url_credentials` would show a password that an agent has")
+        })
     }
 
     /// Where the platform reaches the gateway.
@@ -423,7 +435,7 @@ impl Default for BodyLimits {
 /// The spellings under which credentials are looked for in what leaves: `user:password@`, the `Authorization` token, and
 /// the password itself where it is too long to be an ordinary word.
 fn spellings(credentials: &UpstreamCredentials) -> Vec<String> {
-    const TELLING: usize = 8;
+    const TELLING: usize = 10;
     let UpstreamCredentials { header, username, password } = credentials;
     let password = String::from_utf8_lossy(password.expose());
     let encoded: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();

@@ -24,7 +24,10 @@ impl SensitiveNames {
 
     /// Whether a value under this name is sensitive.
     pub fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|sensitive| name.eq_ignore_ascii_case(sensitive) || name.to_lowercase() == *sensitive)
+        if name.is_ascii() {
+            return self.0.iter().any(|sensitive| name.eq_ignore_ascii_case(sensitive));
+        }
+        self.0.contains(&name.to_lowercase())
     }
 }
 
@@ -34,12 +37,8 @@ impl SensitiveNames {
 pub fn redact(arguments: &Node<'_>, text: &str, sensitive: &SensitiveNames) -> String {
     let mut edits = Edits::default();
     collect(arguments, sensitive, &mut edits);
-    // The edits lie within the arguments, so what is before and behind is cut off by the same amounts.
-    let before = arguments.span.start;
-    let behind = text.len().saturating_sub(arguments.span.end);
-    let edited = edits.apply(text).unwrap_or_default();
-    let cut = edited.len().checked_sub(behind).and_then(|end| edited.get(before..end)).unwrap_or_default();
-    if cut.len() > MAX_ARGUMENTS { format!("{{\"bytes\":{}}}", cut.len()) } else { cut.to_owned() }
+    let redacted = edits.apply_within(text, arguments.span.clone()).unwrap_or_default();
+    if redacted.len() > MAX_ARGUMENTS { format!("{{\"bytes\":{}}}", redacted.len()) } else { redacted }
 }
 
 fn collect(node: &Node<'_>, sensitive: &SensitiveNames, edits: &mut Edits) {

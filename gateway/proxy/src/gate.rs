@@ -26,9 +26,11 @@ use pingora_core::{Error, ErrorType, Result, modules::http::HttpModules, upstrea
 use pingora_proxy::{ProxyHttp, Session};
 use swaigate_core::{
     decide::{self, Admission, Admitted, AgentAnswer, Denial, Moment, Permit, Plan},
+    id::DocumentId,
     policy::Policies,
     record::Facts,
-    verdict::{Reason, Reply},
+    time::Timestamp,
+    verdict::{Reason, Reply, Route},
 };
 use tokio::time::timeout;
 
@@ -59,9 +61,10 @@ impl Gate {
     async fn serve(&self, session: &mut Session, ledger: &mut Ledger) -> Result<Reply, Denial> {
         let policies = self.app.policies.load_full();
         let head = head::read(session).map_err(Denial::stranger)?;
-        let moment = moment().map_err(Denial::stranger)?;
+        let now = clock::now();
 
-        let admitted = self.admit(&policies, &head, &moment, ledger).await?;
+        let admitted = self.admit(&policies, &head, now, ledger).await?;
+        let moment = moment(now, &admitted).map_err(|reason| admitted.deny(reason))?;
         let body = body::read(session, &self.app, &admitted).await.map_err(|reason| admitted.deny(reason))?;
         let plan = judge(admitted, &policies, &body, moment, ledger).await?;
         let answers = self.app.state.apply(plan.checks(), moment.now).await;
@@ -74,12 +77,12 @@ impl Gate {
         &self,
         policies: &Policies,
         head: &OwnedHead,
-        moment: &Moment,
+        now: Timestamp,
         ledger: &mut Ledger,
     ) -> Result<Admitted, Denial> {
         let verified = |fingerprint: &_| self.app.verified.contains(fingerprint);
         let facts = ledger.facts();
-        let admission = guard(|| decide::admit(policies, &head.borrow(), moment.now, verified, facts))
+        let admission = guard(|| decide::admit(policies, &head.borrow(), now, verified, facts))
             .unwrap_or_else(|Panicked| Err(Denial::stranger(Reason::Internal)))?;
         let pending = match admission {
             Admission::Admitted(admitted) => {
@@ -236,12 +239,14 @@ fn guard<T>(decide: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Panicked)
 }
 
-fn moment() -> Result<Moment, Reason> {
-    let document = random::bytes().map_err(|error| {
-        tracing::error!(%error, "no request can be served");
+/// Only a document that is fetched needs an id of its own; drawing one costs a system call.
+fn moment(now: Timestamp, admitted: &Admitted) -> Result<Moment, Reason> {
+    let drawn = (admitted.route() == Route::Swml).then(random::bytes).transpose();
+    let document = drawn.map_err(|error| {
+        tracing::error!(%error, "no document can be made");
         Reason::Internal
     })?;
-    Ok(Moment { now: clock::now(), document: swaigate_core::id::DocumentId(document) })
+    Ok(Moment { now, document: document.map(DocumentId) })
 }
 
 // === Pingora's side ===

@@ -120,7 +120,7 @@ fn check_addresses(settings: &Settings) -> anyhow::Result<()> {
 fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
     for agent in policies.agents() {
         let (name, upstream) = (&agent.name, agent.upstream.host_header());
-        let url = format!("{}{}", policies.public().origin(), agent.path);
+        let url = format!("{}{}", policies.origin_of(agent).origin(), agent.path);
         tracing::info!(agent = %name, %url, %upstream, "protected");
         if agent.limits.is_empty() {
             tracing::warn!(agent = %name, "no limit is set: one caller may use all of the agent");

@@ -16,8 +16,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, header};
 use pingora_core::{
     ErrorType,
-    connectors::{ConnectorOptions, http::Connector},
-    protocols::http::client::HttpSession,
+    connectors::{ConnectorOptions, http::v1::Connector},
+    protocols::http::v1::client::HttpSession,
     server::configuration::ServerConf,
     upstreams::peer::HttpPeer,
 };
@@ -164,12 +164,10 @@ impl Upstreams {
         let sent = |failure| Attempt { failure, is_unsent: false };
         let header = request_header(permit, body.len(), envelope).map_err(sent)?;
         let peer = self.peer(agent).await.map_err(sent)?;
-        // Boxed, since it is larger than all the rest together, and seldom does more than take a kept connection.
-        let connecting = Box::pin(self.connector.get_http_session(&peer));
-        let (mut session, _) = connecting.await.map_err(failure).map_err(unsent)?;
-        session.set_read_timeout(Some(agent.upstream.timeouts.exchange));
-        session.set_write_timeout(Some(agent.upstream.timeouts.exchange));
-        if let Err(failure) = send(&mut session, header, body).await {
+        let mut session = self.session(&peer).await.map_err(unsent)?;
+        session.read_timeout = Some(agent.upstream.timeouts.exchange);
+        session.write_timeout = Some(agent.upstream.timeouts.exchange);
+        if let Err(failure) = send(&mut session, header, &body).await {
             session.shutdown().await;
             return Err(unsent(failure));
         }
@@ -185,6 +183,15 @@ impl Upstreams {
         }
     }
 
+    async fn session(&self, peer: &HttpPeer) -> Result<HttpSession, Failure> {
+        if let Some(kept) = self.connector.reused_http_session(peer).await {
+            return Ok(kept);
+        }
+        // Boxed, since it is larger than all the rest of an exchange together, and seldom needed.
+        let connecting = Box::pin(self.connector.get_http_session(peer));
+        connecting.await.map(|(session, _)| session).map_err(failure)
+    }
+
     async fn peer(&self, agent: &Agent) -> Result<HttpPeer, Failure> {
         let Upstream { https, host, port, timeouts, .. } = &agent.upstream;
         let address = match host.parse() {
@@ -196,7 +203,6 @@ impl Upstreams {
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.total_connection_timeout = Some(timeouts.connect);
         peer.options.idle_timeout = Some(IDLE);
-        peer.options.set_http_version(1, 1);
         Ok(peer)
     }
 
@@ -276,19 +282,19 @@ fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result
     }
 }
 
-async fn send(session: &mut HttpSession, header: RequestHeader, body: Bytes) -> Result<(), Failure> {
+async fn send(session: &mut HttpSession, header: RequestHeader, body: &[u8]) -> Result<(), Failure> {
     session.write_request_header(Box::new(header)).await.map_err(failure)?;
     if !body.is_empty() {
-        session.write_request_body(body, true).await.map_err(failure)?;
+        session.write_body(body).await.map_err(failure)?;
     }
-    session.finish_request_body().await.map_err(failure)
+    session.finish_body().await.map(drop).map_err(failure)
 }
 
 async fn receive(session: &mut HttpSession, limit: usize, budget: &Budget) -> Result<Answer, Failure> {
     let (status, content_type, content_encoding) = final_head(session, limit).await?;
     let mut body = BytesMut::new();
     let mut reserved = Reserved::default();
-    while let Some(chunk) = session.read_response_body().await.map_err(failure)? {
+    while let Some(chunk) = session.read_body_bytes().await.map_err(failure)? {
         if body.len() + chunk.len() > limit {
             return Err(too_large(limit));
         }
@@ -304,9 +310,9 @@ type Head = (u16, Option<String>, Option<String>);
 /// The first head that isn't informational.
 async fn final_head(session: &mut HttpSession, limit: usize) -> Result<Head, Failure> {
     loop {
-        session.read_response_header().await.map_err(failure)?;
+        session.read_response().await.map_err(failure)?;
         let broken = |detail: &str| Failure { reason: Reason::AgentBroken, detail: detail.to_owned() };
-        let header = session.response_header().ok_or_else(|| broken("no response header"))?;
+        let header = session.resp_header().ok_or_else(|| broken("no response header"))?;
         let text = |name: &str| header.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         match header.status.as_u16() {
             101 => return Err(broken("the agent wants to change the protocol")),

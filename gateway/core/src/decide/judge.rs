@@ -22,8 +22,8 @@ use crate::{
 pub struct Moment {
     /// When it came.
     pub now: Timestamp,
-    /// A random id for the document that may come of it.
-    pub document: DocumentId,
+    /// A random id for the document that is fetched; other requests need none.
+    pub document: Option<DocumentId>,
 }
 
 /// A request that is in order, as far as can be told without asking the state store.
@@ -151,12 +151,13 @@ fn judge_fetch(
         None => (None, Vec::new()),
     };
     let key = policies.keys().newest();
-    let lineage = Lineage::of_fetch(key, call_id, caller, agent, moment, token.as_ref());
+    let document = moment.document.ok_or(Reason::Internal)?;
+    let lineage = Lineage::of_fetch(key, document, moment.now, (call_id, caller), agent, token.as_ref());
     if token.is_none() {
         let subject = caller_subject(agent, lineage.caller);
         checks.extend(rate_checks(agent, Family::Fetches, subject, None));
     }
-    facts.document = Some(moment.document);
+    facts.document = Some(document);
     facts.caller_digest = lineage.caller;
     Ok(Judged { edited: None, lineage: Some(lineage), checks })
 }
@@ -200,6 +201,7 @@ fn judge_callback(
     facts: &mut Facts,
 ) -> Result<Judged, Reason> {
     let parsed = object(body, facts)?;
+    refuse_function(&parsed, facts)?;
     let kind = if admitted.route == Route::Summary { Kind::Summary } else { Kind::Debug };
     let ids = call::call_ids(&parsed, kind);
     facts.call_id = ids.first().map(|id| (*id).to_owned());
@@ -208,8 +210,6 @@ fn judge_callback(
     Ok(Judged { edited: None, lineage: Some(lineage), checks: Vec::from_iter(bound.check) })
 }
 
-/// Definitions are asked for where functions are called, often at the very same path: what names a function is a call of
-/// it, for which this token is not good.
 fn judge_includes(
     admitted: &Admitted,
     policies: &Policies,
@@ -217,12 +217,15 @@ fn judge_includes(
     moment: &Moment,
     facts: &mut Facts,
 ) -> Result<Judged, Reason> {
-    let parsed = object(body, facts)?;
-    if let Some(function) = parsed.get("function") {
-        facts.function = function.as_str().map(str::to_owned);
-        return Err(Reason::TokenMismatch);
-    }
+    refuse_function(&object(body, facts)?, facts)?;
     judge_unbound_kind(admitted, policies, moment, facts)
+}
+
+/// Some agents take everything at one path: what names a function is a call of it, for which this token is not good.
+fn refuse_function(body: &Node<'_>, facts: &mut Facts) -> Result<(), Reason> {
+    let Some(function) = body.get("function") else { return Ok(()) };
+    facts.function = function.as_str().map(str::to_owned);
+    Err(Reason::TokenMismatch)
 }
 
 /// Kinds whose requests carry ids of other legs, or none: their token binds agent, path, query and time.

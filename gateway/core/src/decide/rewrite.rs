@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use super::Moment;
 use crate::{
     call::Caller,
     id::{AgentName, CallDigest, CallerDigest, DocumentId},
@@ -14,6 +13,7 @@ use crate::{
     record::{Bypass, Unmediated},
     route,
     swml::{self, FunctionPlace, Place, Survey, UrlPlace, WEB_HOOK_CREDENTIALS},
+    time::Timestamp,
     token::{self, Binding, CALL_USER, Claims, Kind, PARAMETER, UnverifiedToken, VerifiedToken},
     verdict::Reason,
 };
@@ -54,14 +54,14 @@ impl Lineage {
     /// Of a document that is fetched: by a call that begins, or by one that has a token already and inherits its time.
     pub(crate) fn of_fetch(
         key: &Key,
-        call_id: Option<&str>,
-        caller: &Caller,
+        document: DocumentId,
+        now: Timestamp,
+        (call_id, caller): (Option<&str>, &Caller),
         agent: &Agent,
-        moment: &Moment,
         token: Option<&VerifiedToken>,
     ) -> Self {
         let rules = &agent.tokens;
-        let fresh = moment.now.unix_seconds_after(rules.lifetime);
+        let fresh = now.unix_seconds_after(rules.lifetime);
         let expiry = token.map_or(fresh, |token| token.claims().expiry);
         let call = call_id.map(|id| key.call(id));
         // Within one call the caller stays who it was at the first fetch, whatever a later one says. Digests under
@@ -70,10 +70,10 @@ impl Lineage {
         let named = || caller.number().map(|number| key.caller(number));
         Self {
             key: key.tag(),
-            document: moment.document,
+            document,
             call,
             caller: same_call.map_or_else(named, |token| token.claims().caller),
-            issued: moment.now.unix_seconds(),
+            issued: now.unix_seconds(),
             expiry,
             callback_expiry: expiry.saturating_add(seconds(rules.grace)),
         }
@@ -200,7 +200,10 @@ impl<'p> Minter<'p> {
             Err(UrlError::Invalid(text)) if swml::is_template(text) => Ok(Found::Foreign(Bypass::Templated)),
             Err(UrlError::Invalid(_)) => Ok(Found::Foreign(Bypass::External)),
             Err(UrlError::Ambiguous(text)) => {
-                if self.may_own(text) {
+                // Text that begins with a URL is cleaned like other text.
+                let is_prose =
+                    place.kind == Kind::Asset && text.contains(' ') && !text.contains(['\\', '\t', '\n', '\r']);
+                if !is_prose && self.may_own(text) {
                     Err(Reason::UrlAmbiguous)
                 } else {
                     Ok(Found::Foreign(Bypass::External))

@@ -113,7 +113,7 @@ impl World {
             Admission::Admitted(admitted) => admitted,
             Admission::Pending(pending) => pending.verify(facts).map_err(refused)?.0,
         };
-        let moment = Moment { now: request.now, document: DOCUMENT };
+        let moment = Moment { now: request.now, document: Some(DOCUMENT) };
         decide::judge(admitted, &self.policies, &request.body, &moment, facts).map_err(refused)
     }
 

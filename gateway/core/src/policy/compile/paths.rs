@@ -70,6 +70,9 @@ fn exposed(item: Field<'_>) -> Option<Exposed> {
             return Err(format!("{} would expose the whole agent, or its SWML; name single paths", quoted(text)));
         }
         normal(path)?;
+        if format!("{path}/").starts_with(&format!("{ROOT_SEGMENT}/")) {
+            return Err(format!("{} is the whole of the agent; name what is meant", quoted(text)));
+        }
         if PROTOCOL.iter().any(|own| path == *own || path.starts_with(&format!("{own}/"))) {
             return Err(format!("{} is reachable with its token, and only so; remove it", quoted(text)));
         }

@@ -267,6 +267,7 @@ fn each_mistake_has_its_place_and_its_words() {
             "3:10: an item of `expose`: `/*` would expose the whole agent, or its SWML; name single paths",
         ),
         ("expose: [/]", "3:10: an item of `expose`: `/` would expose the whole agent, or its SWML; name single paths"),
+        ("expose: [/.root/*]", "3:10: an item of `expose`: `/.root/*` is the whole of the agent; name what is meant"),
         (
             "expose: [/swaig/*]",
             "3:10: an item of `expose`: `/swaig/*` is reachable with its token, and only so; remove it",
