@@ -106,6 +106,11 @@ pub fn quote(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
+fn write_quoted(text: &str, out: &mut Vec<u8>) {
+    // Writing a str to memory can't fail either.
+    let _ = serde_json::to_writer(out, text);
+}
+
 // === impl Node ===
 
 impl<'t> Node<'t> {
@@ -153,37 +158,44 @@ impl<'t> Node<'t> {
         matches!(self.value, Value::Object(_))
     }
 
-    /// The value with the keys of each object in order and no white space: equal for values that another parser wrote
-    /// out again, as long as it left the numbers alone.
-    pub fn canonical(&self) -> String {
-        let mut out = String::new();
+    /// The value as UTF-8 with the keys of each object in order and no white space: equal for values that another parser
+    /// wrote out again, as long as it left the numbers alone.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut out = Vec::new();
         self.write_canonical(&mut out);
         out
     }
 
-    fn write_canonical(&self, out: &mut String) {
+    fn write_canonical(&self, out: &mut Vec<u8>) {
         match &self.value {
-            Value::Null => out.push_str("null"),
-            Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-            Value::Number(number) => out.push_str(number),
-            Value::String(text) => out.push_str(&quote(text)),
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Bool(true) => out.extend_from_slice(b"true"),
+            Value::Bool(false) => out.extend_from_slice(b"false"),
+            Value::Number(number) => out.extend_from_slice(number.as_bytes()),
+            Value::String(text) => write_quoted(text, out),
             Value::Array(items) => {
+                out.push(b'[');
                 for (i, item) in items.iter().enumerate() {
-                    out.push(if i == 0 { '[' } else { ',' });
+                    if i > 0 {
+                        out.push(b',');
+                    }
                     item.write_canonical(out);
                 }
-                out.push_str(if items.is_empty() { "[]" } else { "]" });
+                out.push(b']');
             }
             Value::Object(members) => {
                 let mut sorted: Vec<_> = members.iter().collect();
                 sorted.sort_by(|a, b| a.key.cmp(&b.key));
+                out.push(b'{');
                 for (i, member) in sorted.iter().enumerate() {
-                    out.push(if i == 0 { '{' } else { ',' });
-                    out.push_str(&quote(&member.key));
-                    out.push(':');
+                    if i > 0 {
+                        out.push(b',');
+                    }
+                    write_quoted(&member.key, out);
+                    out.push(b':');
                     member.node.write_canonical(out);
                 }
-                out.push_str(if members.is_empty() { "{}" } else { "}" });
+                out.push(b'}');
             }
         }
     }

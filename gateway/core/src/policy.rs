@@ -9,7 +9,7 @@ pub(crate) mod unescape;
 
 use std::{borrow::Cow, collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, MatchKind};
 
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, secret_in_env, secret_in_file,
@@ -269,7 +269,10 @@ impl Policies {
         }
         let owned = ownership::Owners::new(&public, &agents);
         let credentials = agents.iter().filter_map(|agent| agent.upstream.credentials.as_ref());
-        let leaks = AhoCorasick::new(credentials.flat_map(spellings))
+        // Leftmost-first, since only that is searched for with vector instructions.
+        let leaks = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostFirst)
+            .build(credentials.flat_map(spellings))
             .map_err(|error| vec![format!("the agents' credentials can't be looked for in what leaves: {error}")])?;
         let policies = Self { public, agents, keys, owned, leaks };
         let shown: Vec<String> = policies.agents.iter().filter_map(|agent| policies.shown_secret(agent)).collect();

@@ -273,7 +273,7 @@ fn schema_digest(definition: &Node<'_>) -> [u8; 8] {
     let Some(parameters) = definition.get("parameters").or_else(|| definition.get("argument")) else {
         return [0; 8];
     };
-    let digest: [u8; 32] = Sha256::digest(parameters.canonical().as_bytes()).into();
+    let digest: [u8; 32] = Sha256::digest(parameters.canonical()).into();
     let mut first = [0; 8];
     first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     first
