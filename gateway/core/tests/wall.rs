@@ -1,5 +1,5 @@
-//! The wall around the crate that decides: no dependency and no line of it does I/O, reads the clock or makes randomness,
-//! and its modules see only those on the floors below them.
+//! The wall around the crate that decides: no dependency and no line of it does I/O, reads the clock or makes randomness.
+//! And the floors of both crates: a module sees only those below its own.
 
 use std::{
     collections::BTreeMap,
@@ -66,7 +66,7 @@ fn no_dependency_does_io() {
 
 #[test]
 fn no_line_does_io() {
-    for (path, text) in sources() {
+    for (path, text) in sources(&core()) {
         for (number, line) in code(&text).lines().enumerate() {
             let found = DENIED_WORDS.iter().find(|word| line.contains(**word));
             assert!(found.is_none(), "{}:{}: {}: {line}", path.display(), number + 1, found.unwrap_or(&""));
@@ -76,35 +76,66 @@ fn no_line_does_io() {
 
 #[test]
 fn modules_see_only_the_floors_below() {
-    let floors = floors();
-    for (path, text) in sources() {
-        let Some(own) = module_of(&path) else { continue };
-        let floor = floors.get(own.as_str()).unwrap_or_else(|| panic!("`{own}` is on no floor of lib.rs"));
-        for used in used_modules(&code(&text), &floors) {
-            let below = floors[used.as_str()] < *floor;
-            assert!(own == used || below, "{}: `{own}` is on floor {floor} and must not see `{used}`", path.display());
+    for folder in [core(), proxy()] {
+        let floors = floors(&folder);
+        for (path, text) in sources(&folder) {
+            let Some(own) = module_of(&folder, &path) else { continue };
+            let floor = floors.get(own.as_str()).unwrap_or_else(|| panic!("`{own}` is on no floor of lib.rs"));
+            for used in used_modules(&code(&text), &floors) {
+                let below = floors[used.as_str()] < *floor;
+                assert!(
+                    own == used || below,
+                    "{}: `{own}` is on floor {floor} and must not see `{used}`",
+                    path.display()
+                );
+            }
         }
     }
 }
 
 #[test]
 fn every_module_is_on_a_floor() {
-    let lib = fs::read_to_string(source_folder().join("lib.rs")).expect("lib.rs");
-    let declared: Vec<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    let floors = floors();
-    assert_eq!(declared.len(), floors.len(), "{declared:?} and {floors:?}");
-    assert!(declared.iter().all(|module| floors.contains_key(*module)), "{declared:?} and {floors:?}");
+    for folder in [core(), proxy()] {
+        let lib = lib(&folder);
+        let declared: Vec<&str> =
+            lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+        let floors = floors(&folder);
+        assert_eq!(declared.len(), floors.len(), "{declared:?} and {floors:?}");
+        assert!(declared.iter().all(|module| floors.contains_key(*module)), "{declared:?} and {floors:?}");
+    }
+}
+
+#[test]
+fn pingora_is_where_lib_rs_says() {
+    let lib = lib(&proxy());
+    let sentence = lib.lines().find_map(|line| line.strip_prefix("//! Pingora's types appear in "));
+    let allowed: Vec<&str> = sentence.expect("the sentence").split('`').skip(1).step_by(2).collect();
+    for (path, text) in sources(&proxy()) {
+        let Some(module) = module_of(&proxy(), &path) else { continue };
+        let code = code(&text);
+        let uses =
+            ["pingora::", "pingora_core::", "pingora_http::", "pingora_proxy::"].iter().any(|c| code.contains(c));
+        assert!(!uses || allowed.contains(&module.as_str()), "{}: Pingora is not for `{module}`", path.display());
+    }
 }
 
 // === the sources ===
 
-fn source_folder() -> PathBuf {
+fn core() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
+fn proxy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxy/src")
+}
+
+fn lib(folder: &Path) -> String {
+    fs::read_to_string(folder.join("lib.rs")).expect("lib.rs")
+}
+
 /// All files but those of tests.
-fn sources() -> Vec<(PathBuf, String)> {
-    let mut folders = vec![source_folder()];
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut folders = vec![folder.to_owned()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
@@ -130,16 +161,16 @@ fn code(text: &str) -> String {
 }
 
 /// The top-level module that a file belongs to.
-fn module_of(path: &Path) -> Option<String> {
-    let inside = path.strip_prefix(source_folder()).ok()?;
+fn module_of(folder: &Path, path: &Path) -> Option<String> {
+    let inside = path.strip_prefix(folder).ok()?;
     let first = inside.components().next()?.as_os_str().to_str()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);
-    (module != "lib").then(|| module.to_owned())
+    (!matches!(module, "lib" | "main")).then(|| module.to_owned())
 }
 
 /// The table in lib.rs: module, floor.
-fn floors() -> BTreeMap<String, u32> {
-    let lib = fs::read_to_string(source_folder().join("lib.rs")).expect("lib.rs");
+fn floors(folder: &Path) -> BTreeMap<String, u32> {
+    let lib = lib(folder);
     let mut floors = BTreeMap::new();
     for row in lib.lines().filter_map(|line| line.strip_prefix("//! | ")) {
         let mut cells = row.split(" | ");
@@ -190,7 +221,7 @@ fn top_level(list: &str) -> Vec<&str> {
 
 #[test]
 fn the_test_of_floors_sees_what_is_used() {
-    let floors = floors();
+    let floors = floors(&core());
     let used =
         used_modules("use crate::{\n    id::{A, B},\n    token::Kind,\n};\nfn f() { crate::route::find() }", &floors);
     assert_eq!(used, ["id", "token", "route"]);

@@ -1,8 +1,8 @@
 //! The command line.
 
 use std::{
-    io::{IsTerminal, Read},
-    net::{Ipv4Addr, SocketAddr},
+    io::Read,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -10,17 +10,12 @@ use std::{
 use anyhow::{Context, bail};
 use argon2::{Argon2, password_hash::PasswordHasher};
 use clap::{Args, Parser, Subcommand};
-use swaigate_core::{
-    policy::{Agent, Seed, compile_for_upstream},
-    secret::Secret,
-};
-use tracing::Level;
-use tracing_subscriber::{EnvFilter, fmt::writer::MakeWriterExt};
+use swaigate_core::secret::Secret;
 
 use crate::{
-    demo, keys, random, reload,
+    demo, keys, log, random, reload,
     run::{self, Gateway},
-    settings::{self, Log, LogFormat, Settings},
+    settings,
 };
 
 /// The shortest password that `hash-password` takes, in bytes.
@@ -98,7 +93,7 @@ fn run_config(config: &Path) -> anyhow::Result<()> {
     let seed = run::seed()?;
     // The log's own settings are in the file, so what reading it has to say comes after that.
     let early = settings::load(config).map_err(|mistakes| reload::told(&mistakes))?;
-    start_log(&early.log);
+    log::start(&early.log);
     let (settings, policies) = reload::load(config, &seed)?;
     Gateway { settings, policies, seed, config: Some(config.to_owned()), companions: Vec::new() }.run()
 }
@@ -108,19 +103,9 @@ fn run_upstream(url: &str, listen: SocketAddr, admin: SocketAddr) -> anyhow::Res
         bail!("with --upstream only loopback addresses are listened on; write a gateway.yaml for others");
     }
     let settings = settings::for_loopback(listen, admin);
-    start_log(&settings.log);
+    log::start(&settings.log);
     let seed = run::seed()?;
-    upstream_gateway(url, settings, seed)?.run()
-}
-
-/// A gateway before one agent under the default policy. Its token key is kept nowhere.
-///
-/// # Errors
-/// If the URL is no agent's.
-pub fn upstream_gateway(url: &str, settings: Settings, seed: Seed) -> anyhow::Result<Gateway> {
-    let agent: Agent = compile_for_upstream(url, &seed).map_err(|mistakes| reload::told(&mistakes))?;
-    let policies = reload::assemble(&settings, vec![agent], keys::ephemeral_ring()?)?;
-    Ok(Gateway { settings, policies, seed, config: None, companions: Vec::new() })
+    Gateway::before(url, settings, seed)?.run()
 }
 
 fn check(config: &Path) -> anyhow::Result<()> {
@@ -156,33 +141,4 @@ fn hash_password() -> anyhow::Result<()> {
     let hash = Argon2::default().hash_password_with_salt(password.expose(), &salt);
     println!("{}", hash.map_err(|error| anyhow::anyhow!("the password can't be hashed: {error}"))?);
     Ok(())
-}
-
-/// Starts the process' own log, on standard error. `RUST_LOG` overrides its level.
-pub fn start_log(log: &Log) {
-    let level = log.level.to_string().to_lowercase();
-    // Pingora's lower levels print header values and targets, and so passwords and tokens.
-    let default = format!("{level},pingora=off,pingora_core=error,pingora_proxy=error");
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let log_to = std::io::stderr.with_max_level(Level::TRACE);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(log_to)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    let started = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-    // It fails only if the process has a log already.
-    drop(started);
-}
-
-/// The address that is wanted, or a free one if it is taken.
-///
-/// # Errors
-/// If no port is free.
-pub fn preferred_address(port: u16) -> anyhow::Result<SocketAddr> {
-    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    if std::net::TcpListener::bind(wanted).is_ok() { Ok(wanted) } else { run::free_loopback_address() }
 }

@@ -14,8 +14,9 @@ use pingora_core::{
 use platform::Platform;
 
 use crate::{
-    cli::{preferred_address, start_log, upstream_gateway},
-    run, settings,
+    log,
+    run::{self, Gateway, preferred_address},
+    settings,
 };
 
 /// Runs it until the process is told to stop.
@@ -30,7 +31,7 @@ pub fn run() -> anyhow::Result<()> {
     settings.state.path = folder.join("state");
     settings.audit.path = folder.join("audit.jsonl");
     settings.log.level = tracing::Level::WARN;
-    start_log(&settings.log);
+    log::start(&settings.log);
 
     let seed = run::seed()?;
     let password = seed.generated_password.clone();
@@ -38,7 +39,7 @@ pub fn run() -> anyhow::Result<()> {
     let url = sample.url();
     let platform =
         Platform { gateway: listen, admin, agent: agent_address, password, audit: settings.audit.path.clone() };
-    let mut gateway = upstream_gateway(&url, settings, seed)?;
+    let mut gateway = Gateway::before(&url, settings, seed)?;
 
     let mut service = Service::new("agent".to_owned(), HttpServer::new_app(sample));
     service.add_tcp(&agent_address.to_string());

@@ -16,12 +16,7 @@ use pingora_core::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
 use pingora_proxy::HttpProxy;
 use tokio::{sync::Semaphore, time::sleep};
 
-use crate::gate::Gate;
-
-tokio::task_local! {
-    /// Whether the connection's current request has its whole head.
-    static HAS_HEAD: Arc<AtomicBool>;
-}
+use crate::gate::{Gate, watching};
 
 /// Pingora's proxy behind the bounds.
 pub struct Edge {
@@ -29,12 +24,6 @@ pub struct Edge {
     connections: Semaphore,
     header_timeout: Duration,
     keepalive: Duration,
-}
-
-/// Tells the connection's deadline that the head is complete. Called by the first filter of a request.
-pub(crate) fn request_has_begun() {
-    // There is no connection where a filter is tested by itself.
-    let _ = HAS_HEAD.try_with(|has_head| has_head.store(true, Ordering::Relaxed));
 }
 
 // === impl Edge ===
@@ -59,7 +48,7 @@ impl ServerApp for Edge {
         // A kept connection comes back for its next request; it keeps its permit.
         loop {
             let has_head = Arc::new(AtomicBool::new(false));
-            let request = HAS_HEAD.scope(Arc::clone(&has_head), self.proxy.process_new(stream, shutdown));
+            let request = watching(Arc::clone(&has_head), self.proxy.process_new(stream, shutdown));
             stream = tokio::select! {
                 kept = request => kept?,
                 () = too_late(deadline, &has_head) => return None,

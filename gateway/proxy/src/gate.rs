@@ -12,6 +12,7 @@ mod body;
 mod detach;
 mod head;
 mod ledger;
+mod progress;
 mod reply;
 
 use std::{
@@ -34,10 +35,11 @@ use swaigate_core::{
 };
 use tokio::time::timeout;
 
+pub(crate) use self::progress::watching;
 use self::{body::Body, detach::Detachable, head::OwnedHead, ledger::Ledger};
 use crate::{
     app::App,
-    clock, edge, random,
+    clock, random,
     upstream::{Answer, Envelope, Upstreams},
 };
 
@@ -261,7 +263,7 @@ impl ProxyHttp for Gate {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<()> {
-        edge::request_has_begun();
+        progress::head_is_complete();
         // Pingora keeps an idle connection for ever unless it is told otherwise.
         let keepalive = (!self.app.is_draining()).then_some(self.app.keepalive);
         session.set_keepalive(keepalive);

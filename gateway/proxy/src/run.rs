@@ -18,7 +18,7 @@ use pingora_core::{
 };
 use swaigate_core::{
     keys::MacKey,
-    policy::{DEFAULT_USER, Policies, Seed},
+    policy::{DEFAULT_USER, Policies, Seed, compile_for_upstream},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -31,9 +31,10 @@ use crate::{
     audit, clock,
     edge::Edge,
     gate::Gate,
+    keys,
     metrics::Metrics,
     random,
-    reload::Reloader,
+    reload::{self, Reloader},
     settings::{Settings, Shutdown},
     state::Embedded,
     upstream::Upstreams,
@@ -70,6 +71,16 @@ pub fn seed() -> anyhow::Result<Seed> {
 // === impl Gateway ===
 
 impl Gateway {
+    /// A gateway before one agent under the default policy. Its token key is kept nowhere.
+    ///
+    /// # Errors
+    /// If the URL is no agent's.
+    pub fn before(url: &str, settings: Settings, seed: Seed) -> anyhow::Result<Self> {
+        let agent = compile_for_upstream(url, &seed).map_err(|mistakes| reload::told(&mistakes))?;
+        let policies = reload::assemble(&settings, vec![agent], keys::ephemeral_ring()?)?;
+        Ok(Gateway { settings, policies, seed, config: None, companions: Vec::new() })
+    }
+
     /// Runs until it is told to stop. Returns when all requests have ended, or their time is over, and the audit log is
     /// written.
     ///
@@ -181,6 +192,15 @@ fn server(settings: &Settings, app: &Arc<App>) -> Server {
 pub fn free_loopback_address() -> anyhow::Result<SocketAddr> {
     let socket = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).context("no port is free on loopback")?;
     Ok(socket.local_addr()?)
+}
+
+/// The address that is wanted, or a free one if it is taken.
+///
+/// # Errors
+/// If no port is free.
+pub fn preferred_address(port: u16) -> anyhow::Result<SocketAddr> {
+    let wanted = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
+    if TcpListener::bind(wanted).is_ok() { Ok(wanted) } else { free_loopback_address() }
 }
 
 struct Sweeper(Arc<App>);
