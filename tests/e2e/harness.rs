@@ -1,0 +1,59 @@
+//! What the tests stand on: the real program, real agents, and a stand-in for everything between and around them.
+
+pub(crate) mod agent;
+pub(crate) mod gateway;
+pub(crate) mod http;
+pub(crate) mod platform;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod tap;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::atomic::{AtomicU16, AtomicUsize, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take that happens at once on a quiet machine; a deadline, never a wait.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ports below the range from which the system takes those of outgoing connections, so that none is lost between being
+/// found free and being listened on.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// Asks again and again until there is an answer.
+pub(crate) fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = probe() {
+            return answer;
+        }
+        assert!(Instant::now() < give_up, "it took too long: {what}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port on loopback that is free, and that no other test of this process gets.
+pub(crate) fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Two test processes begin at different places.
+    let offset = u16::try_from(std::process::id() % 180).unwrap_or_default() * 100;
+    (0..PORTS.end - PORTS.start)
+        .map(|_| PORTS.start + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start))
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("a port is free")
+}
+
+/// A number that no other test of this process gets.
+pub(crate) fn serial() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A path below `tests/`.
+pub(crate) fn tests_path(below: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests")).join(below)
+}

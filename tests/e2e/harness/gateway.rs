@@ -1,0 +1,282 @@
+//! The program under test, with settings and policies in a folder of its own.
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    agent::{Agent, PASSWORD, USER},
+    free_address,
+    http::{Answer, Request},
+    platform::{Call, Platform},
+    process::{Process, guarded},
+    tap::Tap,
+    until,
+};
+
+pub(crate) const GATEWAY_USER: &str = "signalwire";
+pub(crate) const GATEWAY_PASSWORD: &str = "known-to-the-platform";
+pub(crate) const OTHER_PASSWORD: &str = "from-before-the-change";
+pub(crate) const TOKEN_KEY: &str = "a-token-key-of-at-least-32-bytes-for-tests";
+pub(crate) const OTHER_TOKEN_KEY: &str = "another-token-key-of-at-least-32-bytes-here";
+
+/// The program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_swaigate");
+
+/// A policy in the making. What is added is YAML.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    name: String,
+    path: String,
+    upstream: String,
+    aliases: String,
+    timeouts: String,
+    platform: String,
+    more: String,
+}
+
+/// A folder with `gateway.yaml` and policies.
+pub(crate) struct Folder {
+    pub(crate) root: TempDir,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    pub(crate) folder: Folder,
+    pub(crate) process: Process,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// Of the agent `bank` at `/bank`, without limits.
+    pub(crate) fn of(upstream: SocketAddr) -> Self {
+        Self {
+            name: "bank".to_owned(),
+            path: "/bank".to_owned(),
+            upstream: format!("http://{upstream}"),
+            aliases: String::new(),
+            timeouts: "{}".to_owned(),
+            platform: format!("users: [{{ username: {GATEWAY_USER}, password_env: GATEWAY_PASSWORD }}]"),
+            more: String::new(),
+        }
+    }
+
+    /// Of an agent behind a tap; the agent goes on writing its own address into documents.
+    pub(crate) fn through(tap: &Tap, agent: &Agent) -> Self {
+        let port = agent.address.port();
+        let aliases = format!("http://127.0.0.1:{port}, http://localhost:{port}");
+        Self { aliases, ..Self::of(tap.address) }
+    }
+
+    /// Of the agent that misbehaves.
+    pub(crate) fn of_broken(tap: &Tap) -> Self {
+        Self::through(tap, Agent::broken()).named("broken").at("/broken")
+    }
+
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    pub(crate) fn at(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
+    /// The path at the agent that stands for the one at the gateway.
+    pub(crate) fn with_upstream_path(mut self, path: &str) -> Self {
+        self.upstream.push_str(path);
+        self
+    }
+
+    pub(crate) fn timeouts(self, timeouts: &str) -> Self {
+        Self { timeouts: timeouts.to_owned(), ..self }
+    }
+
+    pub(crate) fn platform(self, platform: &str) -> Self {
+        Self { platform: platform.to_owned(), ..self }
+    }
+
+    /// With more keys.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.more.push_str(more);
+        self.more.push('\n');
+        self
+    }
+
+    pub(crate) fn yaml(&self) -> String {
+        let Self { name, path, upstream, aliases, timeouts, platform, more } = self;
+        format!(
+            "agent: {name}\nmatch: {{ path: {path} }}\nupstream:\n  url: {upstream}\n  username_env: AGENT_USER\n  \
+             password_env: AGENT_PASSWORD\n  aliases: [{aliases}]\n  timeouts: {timeouts}\nplatform: {{ {platform} }}\n{more}"
+        )
+    }
+
+    /// A gateway before this agent alone.
+    pub(crate) fn start(&self) -> Gateway {
+        Gateway::start("", &[self])
+    }
+}
+
+// === impl Folder ===
+
+impl Folder {
+    /// On free ports; `settings` is what `gateway.yaml` says besides.
+    pub(crate) fn new(settings: &str, policies: &[&Policy]) -> Self {
+        let root = tempfile::tempdir().expect("a folder can be made");
+        fs::create_dir(root.path().join("policies")).expect("the folder can be written");
+        let folder = Self { root, listen: free_address(), admin: free_address() };
+        folder.write_settings(settings);
+        policies.iter().for_each(|policy| folder.write_policy(&policy.name, &policy.yaml()));
+        folder
+    }
+
+    pub(crate) fn write_settings(&self, settings: &str) {
+        let Self { listen, admin, .. } = self;
+        let text = format!("listen: [{{ address: \"{listen}\" }}]\nadmin: {{ address: \"{admin}\" }}\n{settings}\n");
+        self.write("gateway.yaml", &text);
+    }
+
+    pub(crate) fn write_policy(&self, name: &str, text: &str) {
+        self.write(&format!("policies/{name}.yaml"), text);
+    }
+
+    /// In place of what was there, at once: a reader sees the old text or the new.
+    fn write(&self, path: &str, text: &str) {
+        let (path, new) = (self.path(path), self.path("new"));
+        fs::write(&new, text).expect("the folder can be written");
+        fs::rename(new, path).expect("the folder can be written");
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join(below)
+    }
+
+    /// The program with its secrets and nothing of this process' log settings.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = guarded(PROGRAM);
+        command.args(arguments).current_dir(self.root.path()).env_remove("RUST_LOG");
+        for (name, value) in [
+            ("AGENT_USER", USER),
+            ("AGENT_PASSWORD", PASSWORD),
+            ("GATEWAY_PASSWORD", GATEWAY_PASSWORD),
+            ("OTHER_PASSWORD", OTHER_PASSWORD),
+            ("TOKEN_KEY", TOKEN_KEY),
+            ("OTHER_TOKEN_KEY", OTHER_TOKEN_KEY),
+        ] {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run_to_the_end(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut process = Process::start(self.command(arguments), self.root.path());
+        let code = process.exit().code();
+        (code, process.stdout(), process.stderr())
+    }
+
+    /// Starts a gateway here and waits until it serves.
+    pub(crate) fn start(self, arguments: &[&str]) -> Gateway {
+        let process = Process::start(self.command(arguments), self.root.path());
+        let mut gateway = Gateway { folder: self, process };
+        until("the gateway is ready", || {
+            if let Some(status) = gateway.process.ended() {
+                panic!("the gateway ended with {status}:\n{}", gateway.process.stderr());
+            }
+            let listens = std::net::TcpStream::connect(gateway.folder.admin).is_ok();
+            (listens && gateway.admin("/readyz").status == 200).then_some(())
+        });
+        until("the gateway listens", || std::net::TcpStream::connect(gateway.folder.listen).ok());
+        gateway
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    pub(crate) fn start(settings: &str, policies: &[&Policy]) -> Self {
+        Folder::new(settings, policies).start(&["run", "--config", "gateway.yaml"])
+    }
+
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.folder.listen
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.listen())
+    }
+
+    /// The platform, as it knows the agent `bank`.
+    pub(crate) fn platform(&self) -> Platform {
+        self.platform_of("/bank")
+    }
+
+    pub(crate) fn platform_of(&self, path: &str) -> Platform {
+        Platform::at(format!("{}{path}", self.origin()))
+    }
+
+    /// A request with the platform's own credentials.
+    pub(crate) fn request(&self, method: &'static str, target: &str) -> Request {
+        Request::new(method, &format!("{}{target}", self.origin())).with_user(GATEWAY_USER, GATEWAY_PASSWORD)
+    }
+
+    pub(crate) fn admin(&self, path: &str) -> Answer {
+        Request::get(&format!("http://{}{path}", self.folder.admin)).send()
+    }
+
+    /// The value of a metric with exactly these labels; 0 if there is no such line.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let text = self.admin("/metrics").text().to_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().expect("a count"))
+    }
+
+    /// All audit records so far.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder.path("audit/audit.jsonl")).unwrap_or_default();
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    }
+
+    /// The record of the request that got this answer.
+    pub(crate) fn record_of(&self, answer: &Answer) -> Value {
+        let id = answer.header("x-request-id").expect("the gateway names each request").to_owned();
+        let of_it = |record: &Value| record["request_id"] == id && record["event"] == "request";
+        until("the request is recorded", || self.audit().into_iter().find(of_it))
+    }
+
+    /// Why the request that got this answer ended as it did.
+    pub(crate) fn reason_of(&self, answer: &Answer) -> String {
+        self.record_of(answer)["reason"].as_str().expect("every record has a reason").to_owned()
+    }
+
+    /// The records of a call's requests, once there are this many.
+    pub(crate) fn records(&self, call: &Call, count: usize) -> Vec<Value> {
+        until("the call's requests are recorded", || {
+            let records = self.audit().into_iter().filter(|record| record["call_id"] == call.id);
+            Some(records.collect::<Vec<_>>()).filter(|records| records.len() >= count)
+        })
+    }
+
+    /// Waits until it has loaded its configuration this many times, or refused it.
+    pub(crate) fn wait_for_reloads(&self, result: &str, count: u64) {
+        let series = format!("swaigate_reloads_total{{result=\"{result}\"}}");
+        until("the configuration is loaded again", || (self.metric(&series) >= count).then_some(()));
+    }
+
+    /// How often it loaded its configuration.
+    pub(crate) fn reloads(&self, result: &str) -> u64 {
+        self.metric(&format!("swaigate_reloads_total{{result=\"{result}\"}}"))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the gateway's log ---\n{}", self.process.stderr());
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Requests as bytes, for what no HTTP client would send.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+};
+
+use super::PATIENCE;
+
+/// A connection.
+pub(crate) struct Raw {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RawAnswer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+// === impl Raw ===
+
+impl Raw {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("something listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
+        stream.set_nodelay(true).expect("it is a TCP socket");
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Writes what it can: the other side may have left.
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// An answer that says how long it is; `None` if the connection is closed without one.
+    pub(crate) fn read(&mut self) -> Option<RawAnswer> {
+        let head = self.read_until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4))?;
+        let head = String::from_utf8(head).expect("a head is ASCII");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().expect("it is a number"))
+        });
+        let length: usize = length.unwrap_or(0);
+        let body = self.read_until(|bytes| (bytes.len() >= length).then_some(length))?;
+        let body = String::from_utf8(body).expect("the gateway answers in text");
+        Some(RawAnswer { status: status.expect("a head begins with a status"), head, body })
+    }
+
+    /// Whether the other side closes the connection, in time and without another word.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.unread.is_empty() && self.read_some() == 0
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn finish(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    fn read_until(&mut self, end: impl Fn(&[u8]) -> Option<usize>) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = end(&self.unread) {
+                return Some(self.unread.drain(..end).collect());
+            }
+            if self.read_some() == 0 {
+                return None;
+            }
+        }
+    }
+
+    fn read_some(&mut self) -> usize {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(length) => {
+                self.unread.extend_from_slice(&chunk[..length]);
+                length
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("nothing came for {PATIENCE:?}, and the connection stays open")
+            }
+            // A connection that is reset is closed too.
+            Err(_) => 0,
+        }
+    }
+}
+
+pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}

@@ -1,0 +1,13 @@
+//! The real program, in front of real agents, asked by a stand-in for the platform.
+//!
+//! Each test starts what it needs on loopback: a gateway of its own, in a folder of its own, and one of the agents that
+//! all tests share. `tests/setup` installs the agents. Waiting is polling with a deadline; nothing sleeps to be right.
+
+mod harness;
+
+mod broken;
+mod limits;
+mod refusals;
+mod routes;
+mod strict_json;
+mod whole_call;
