@@ -5,12 +5,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use swaigate_core::{basic::Fingerprint, id::RequestId, policy::Policies};
+use swaigate_core::{
+    basic::Fingerprint,
+    decide::Admitted,
+    id::{AgentName, RequestId},
+    policy::{Agent, Policies},
+    verdict::{Reply, Route},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -25,6 +31,9 @@ const HASHES_AT_ONCE: usize = 2;
 
 /// How many verified passwords are remembered.
 const MAX_VERIFIED: usize = 1024;
+
+/// How long an agent's word on its health is good.
+const HEALTH_TTL: Duration = Duration::from_secs(1);
 
 /// The budget's unit in bytes.
 const UNIT: usize = 1024;
@@ -41,6 +50,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Passwords that a hash has vouched for.
     pub verified: Verified,
+    /// What agents last said of their health.
+    pub health: Health,
     /// The bytes of all bodies in flight.
     pub bodies: Budget,
     /// Permits to hash a password.
@@ -60,6 +71,10 @@ pub struct App {
 /// full set is emptied.
 #[derive(Debug, Default)]
 pub struct Verified(DashMap<Fingerprint, ()>);
+
+/// What agents last said of their health. Anyone may ask for it, and must not reach the agent with each question.
+#[derive(Debug, Default)]
+pub struct Health(DashMap<AgentName, (Instant, Reply)>);
 
 /// A number of bytes that all bodies in flight share.
 #[derive(Debug)]
@@ -111,10 +126,11 @@ impl App {
             audit: parts.audit,
             metrics: parts.metrics,
             verified: Verified::default(),
+            health: Health::default(),
             bodies: Budget::new(parts.body_budget),
             hashing: Semaphore::new(HASHES_AT_ONCE),
             body_timeout: parts.body_timeout,
-            keepalive: parts.keepalive.as_secs().max(1),
+            keepalive: parts.keepalive.as_secs(),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             process: random::bytes()?,
@@ -176,6 +192,32 @@ impl Verified {
             self.0.clear();
         }
         self.0.insert(fingerprint, ());
+    }
+}
+
+// === impl Health ===
+
+impl Health {
+    /// An answer that is still good, if the request asks for one.
+    pub fn recent(&self, admitted: &Admitted) -> Option<Reply> {
+        if admitted.route() != Route::Health {
+            return None;
+        }
+        let known = self.0.get(&admitted.agent().name)?;
+        let (at, reply) = known.value();
+        (at.elapsed() < HEALTH_TTL).then(|| reply.clone())
+    }
+
+    /// Remembers an agent's answer; a reload forgets those that are gone.
+    pub fn remember(&self, agent: &Agent, route: Route, reply: &Reply) {
+        if route == Route::Health {
+            self.0.insert(agent.name.clone(), (Instant::now(), reply.clone()));
+        }
+    }
+
+    /// Forgets the agents that are gone.
+    pub fn keep_agents(&self, policies: &Policies) {
+        self.0.retain(|name, _| policies.agent(name).is_some());
     }
 }
 

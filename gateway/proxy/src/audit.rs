@@ -9,6 +9,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
     net::IpAddr,
+    ops::ControlFlow,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -50,6 +51,8 @@ pub struct Writer {
 #[derive(Debug)]
 enum Message {
     Record(Box<Entry>),
+    /// The file was moved away: go on in a new one.
+    Reopen,
     /// Nothing that matters comes after this.
     End,
 }
@@ -132,6 +135,15 @@ impl Audit {
     }
 }
 
+impl Audit {
+    /// Goes on in a new file, if the old one was moved away: for programs that rotate logs.
+    pub fn reopen(&self) {
+        if self.queue.try_send(Message::Reopen).is_err() {
+            tracing::warn!("the audit queue is full; the file was not opened again");
+        }
+    }
+}
+
 impl Slot {
     /// Records the request that the place was kept for.
     pub fn record(self, entry: Entry) {
@@ -158,18 +170,39 @@ struct Log {
 
 impl Log {
     fn write_all(mut self, mut queue: Receiver<Message>) {
-        while let Some(Message::Record(entry)) = queue.blocking_recv() {
-            self.write(&entry);
+        while let Some(message) = queue.blocking_recv() {
+            if self.take(message).is_break() {
+                return;
+            }
             // Waking this thread costs more than a record: what comes within a moment is written together.
             thread::sleep(GATHER);
-            let mut next = queue.try_recv();
-            while let Ok(Message::Record(entry)) = next {
-                self.write(&entry);
-                next = queue.try_recv();
+            while let Ok(message) = queue.try_recv() {
+                if self.take(message).is_break() {
+                    return;
+                }
             }
             self.retrying(|out| out.flush());
-            if let Ok(Message::End) = next {
-                return;
+        }
+    }
+
+    fn take(&mut self, message: Message) -> ControlFlow<()> {
+        match message {
+            Message::Record(entry) => self.write(&entry),
+            Message::Reopen => self.reopen(),
+            Message::End => {
+                self.retrying(|out| out.flush());
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn reopen(&mut self) {
+        self.retrying(|out| out.flush());
+        match open_file(&self.path) {
+            Ok(file) => self.out = BufWriter::new(file),
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "the audit log can't be opened again; the old file stays");
             }
         }
     }
@@ -331,6 +364,20 @@ mod tests {
         assert_eq!(lines[0]["arguments"]["pin"], "[REDACTED]");
         assert_eq!(lines[0]["time"], "2023-11-14T22:13:20.000Z");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_log_that_was_moved_away_goes_on_in_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, moved] = ["audit.jsonl", "audit.1.jsonl"].map(|name| folder.path().join(name));
+        let (audit, writer) = open(&path, 16, &Arc::new(Metrics::new().unwrap())).unwrap();
+        audit.record_refusal(entry(Reason::Limited));
+        std::fs::rename(&path, &moved).unwrap();
+        audit.reopen();
+        audit.record_refusal(entry(Reason::NotFound));
+        writer.finish();
+        let reasons = [moved, path].map(|path| std::fs::read_to_string(path).unwrap());
+        assert!(reasons[0].contains("limited") && reasons[1].contains("not_found"));
     }
 
     /// The queue without its writer: nothing is taken out.

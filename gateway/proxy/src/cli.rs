@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context, bail};
 use argon2::{Argon2, password_hash::PasswordHasher};
 use clap::{Args, Parser, Subcommand};
-use swaigate_core::secret::Secret;
+use swaigate_core::{
+    policy::{PublicUrl, Seed},
+    secret::Secret,
+    yaml::Mistake,
+};
 
 use crate::{
     demo, keys, log, random, reload,
@@ -63,6 +67,9 @@ struct Run {
     /// Where to listen, with --upstream: an address on loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     listen: SocketAddr,
+    /// Where the platform reaches the gateway, with --upstream: what ends TLS in front of it [default: its own address]
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    public_url: Option<PublicUrl>,
     /// Where metrics and health are, with --upstream
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", conflicts_with = "config")]
     admin: SocketAddr,
@@ -71,9 +78,9 @@ struct Run {
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(Run { source, listen, admin }) => match (source.config, source.upstream) {
+        Command::Run(Run { source, listen, public_url, admin }) => match (source.config, source.upstream) {
             (Some(config), _) => run_config(&config),
-            (None, Some(url)) => run_upstream(&url, listen, admin),
+            (None, Some(url)) => run_upstream(&url, listen, public_url, admin),
             (None, None) => Ok(()),
         },
         Command::Check { config } => check(&config),
@@ -98,11 +105,14 @@ fn run_config(config: &Path) -> anyhow::Result<()> {
     Gateway { settings, policies, seed, config: Some(config.to_owned()), companions: Vec::new() }.run()
 }
 
-fn run_upstream(url: &str, listen: SocketAddr, admin: SocketAddr) -> anyhow::Result<()> {
+fn run_upstream(url: &str, listen: SocketAddr, public_url: Option<PublicUrl>, admin: SocketAddr) -> anyhow::Result<()> {
     if !listen.ip().is_loopback() || !admin.ip().is_loopback() {
         bail!("with --upstream only loopback addresses are listened on; write a gateway.yaml for others");
     }
-    let settings = settings::for_loopback(listen, admin);
+    let mut settings = settings::for_loopback(listen, admin);
+    if let Some(public_url) = public_url {
+        settings.public_url = public_url;
+    }
     log::start(&settings.log);
     let seed = run::seed()?;
     Gateway::before(url, settings, seed)?.run()
@@ -110,22 +120,30 @@ fn run_upstream(url: &str, listen: SocketAddr, admin: SocketAddr) -> anyhow::Res
 
 fn check(config: &Path) -> anyhow::Result<()> {
     let seed = run::seed()?;
-    let settings = settings::load(config);
-    let notes = |notes: &[String]| notes.iter().for_each(|note| println!("note: {note}"));
-    let settings = match settings {
+    let settings = match settings::load(config) {
         Ok(settings) => settings,
-        Err(mistakes) => return Err(counted(mistakes)),
+        Err(mistakes) => return Err(counted(with_those_of_policies(config, mistakes, &seed))),
     };
-    notes(&settings.notes);
     let loaded = settings::load_policies(&settings, &seed).map_err(counted)?;
-    notes(&loaded.notes);
+    settings.notes.iter().chain(&loaded.notes).for_each(|note| println!("note: {note}"));
     let count = loaded.agents.len();
     reload::assemble(&settings, loaded.agents, keys::ephemeral_ring()?)?;
     println!("{}: in order, with {count} polic{}", config.display(), if count == 1 { "y" } else { "ies" });
     Ok(())
 }
 
-fn counted(mistakes: Vec<swaigate_core::yaml::Mistake>) -> anyhow::Error {
+/// Where the settings can't be read, the policies are most likely where they are by default.
+fn with_those_of_policies(config: &Path, mut mistakes: Vec<Mistake>, seed: &Seed) -> Vec<Mistake> {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut settings = settings::for_loopback(nowhere, nowhere);
+    settings.policies = config.parent().unwrap_or(Path::new("")).join(settings.policies);
+    if settings.policies.is_dir() {
+        mistakes.extend(settings::load_policies(&settings, seed).err().unwrap_or_default());
+    }
+    mistakes
+}
+
+fn counted(mistakes: Vec<Mistake>) -> anyhow::Error {
     let count = mistakes.len();
     reload::told(&mistakes).context(format!("{count} mistake{}", if count == 1 { "" } else { "s" }))
 }

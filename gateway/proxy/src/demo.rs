@@ -49,7 +49,10 @@ pub fn run() -> anyhow::Result<()> {
     call.threads = Some(1);
     gateway.companions.push(Box::new(call));
     println!("A sample agent is at http://{agent_address}/bank, the gateway before it at http://{listen}/bank.");
-    gateway.run()
+    let done = gateway.run();
+    // Nobody needs the demo's audit log afterwards.
+    let _ = std::fs::remove_dir_all(folder);
+    done
 }
 
 fn demo_folder() -> PathBuf {

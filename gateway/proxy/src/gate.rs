@@ -46,6 +46,9 @@ use crate::{
 /// From this size on, JSON is worked on where it blocks nobody else.
 const LARGE: usize = 256 * 1024;
 
+/// How long a password waits for its turn to be hashed.
+const HASH_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Serves requests.
 pub struct Gate {
     app: Arc<App>,
@@ -66,13 +69,19 @@ impl Gate {
         let now = clock::now();
 
         let admitted = self.admit(&policies, &head, now, ledger).await?;
+        if let Some(reply) = self.app.health.recent(&admitted) {
+            return Ok(reply);
+        }
         let moment = moment(now, &admitted).map_err(|reason| admitted.deny(reason))?;
         let body = body::read(session, &self.app, &admitted).await.map_err(|reason| admitted.deny(reason))?;
         let plan = judge(admitted, &policies, &body, moment, ledger).await?;
         let answers = self.app.state.apply(plan.checks(), moment.now).await;
         let permit = decide::conclude(plan, answers)?;
         ledger.keep_place().map_err(|reason| permit.deny(reason))?;
-        self.exchange_and_release(session, permit, policies, body, head.envelope, ledger).await
+        let (agent, route) = (Arc::clone(permit.agent()), permit.route());
+        let reply = self.exchange_and_release(session, permit, policies, body, head.envelope, ledger).await?;
+        self.app.health.remember(&agent, route, &reply);
+        Ok(reply)
     }
 
     async fn admit(
@@ -93,15 +102,17 @@ impl Gate {
             }
             Admission::Pending(pending) => pending,
         };
-        let Ok(_permit) = self.app.hashing.try_acquire() else { return Err(pending.deny(Reason::Overloaded)) };
+        let waiting = timeout(HASH_PATIENCE, self.app.hashing.acquire()).await;
+        let Ok(Ok(_permit)) = waiting else { return Err(pending.deny(Reason::CredentialsUnchecked)) };
         let failed = pending.deny(Reason::Internal);
         let hashed = tokio::task::spawn_blocking(move || {
             let mut facts = Facts::default();
-            pending.verify(&mut facts).map(|verified| (verified, facts))
+            (pending.verify(&mut facts), facts)
         });
-        let ((admitted, fingerprint), facts) = hashed.await.map_err(|_| failed)??;
-        self.app.verified.insert(fingerprint);
+        let ((admitted, fingerprint), facts) = hashed.await.map_err(|_| failed)?;
+        fingerprint.into_iter().for_each(|fingerprint| self.app.verified.insert(fingerprint));
         ledger.facts().user = facts.user;
+        let admitted = admitted?;
         ledger.asks(admitted.agent(), admitted.route());
         Ok(admitted)
     }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::anyhow;
 use notify::{RecursiveMode, Watcher};
 use swaigate_core::{
-    policy::{Agent, Policies, Seed},
+    policy::{Agent, DEFAULT_USER, Policies, Seed},
     yaml::Mistake,
 };
 
@@ -29,12 +29,29 @@ const QUIET: Duration = Duration::from_millis(200);
 /// All mistakes, a line each.
 pub fn load(config: &Path, seed: &Seed) -> anyhow::Result<(Settings, Policies)> {
     let settings = settings::load(config).map_err(|mistakes| told(&mistakes))?;
-    let loaded = settings::load_policies(&settings, seed).map_err(|mistakes| told(&mistakes))?;
+    let policies = load_policies(&settings, seed)?;
+    Ok((settings, policies))
+}
+
+/// Shows the password that was made at start, if an agent needs it. It is the one secret that is shown, since without it
+/// nobody could use the gateway; it is not in the log.
+pub fn show_generated_password(policies: &Policies, seed: &Seed) {
+    if needs_generated_password(policies) {
+        let password = seed.generated_password.expose_str().unwrap_or_default();
+        println!("No user is configured. Until the next start: user {DEFAULT_USER}, password {password}");
+    }
+}
+
+fn needs_generated_password(policies: &Policies) -> bool {
+    policies.agents().iter().any(|agent| agent.platform.uses_generated_password)
+}
+
+fn load_policies(settings: &Settings, seed: &Seed) -> anyhow::Result<Policies> {
+    let loaded = settings::load_policies(settings, seed).map_err(|mistakes| told(&mistakes))?;
     for note in settings.notes.iter().chain(&loaded.notes) {
         tracing::warn!("{note}");
     }
-    let policies = assemble(&settings, loaded.agents, keys::ring(&settings)?)?;
-    Ok((settings, policies))
+    assemble(settings, loaded.agents, keys::ring(settings)?)
 }
 
 /// The set of these agents under these settings.
@@ -88,7 +105,7 @@ impl Reloader {
     /// Folders are watched, not files: editors and Kubernetes replace files.
     fn watch(&self, wake: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
+            if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_read(path))) {
                 // Only a gateway that is ending has nobody left to wake.
                 let _ = wake.send(());
             }
@@ -100,13 +117,17 @@ impl Reloader {
     }
 
     fn reload(&self) {
-        match load(&self.config, &self.seed) {
-            Ok((settings, policies)) => {
-                self.say_what_needs_a_restart(&settings);
+        match self.load_what_may_change() {
+            Ok(policies) => {
                 let agents = policies.agents().len();
                 let before = self.app.policies.swap(Arc::new(policies));
-                self.app.metrics.keep_agents(&before, &self.app.policies.load());
+                let after = self.app.policies.load();
+                self.app.metrics.keep_agents(&before, &after);
+                self.app.health.keep_agents(&after);
                 self.app.metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
+                if !needs_generated_password(&before) {
+                    show_generated_password(&after, &self.seed);
+                }
                 tracing::info!(agents, "the configuration was loaded again");
             }
             Err(error) => {
@@ -114,6 +135,15 @@ impl Reloader {
                 tracing::error!("the configuration in force stays, since the new one can't be used:\n{error:#}");
             }
         }
+    }
+
+    /// Policies, keys and the public URL; the rest stays as it was at start.
+    fn load_what_may_change(&self) -> anyhow::Result<Policies> {
+        let new = settings::load(&self.config).map_err(|mistakes| told(&mistakes))?;
+        self.say_what_needs_a_restart(&new);
+        let old = &self.in_force;
+        let settings = Settings { policies: old.policies.clone(), state: old.state.clone(), bodies: old.bodies, ..new };
+        load_policies(&settings, &self.seed)
     }
 
     fn say_what_needs_a_restart(&self, new: &Settings) {
@@ -134,6 +164,13 @@ impl Reloader {
             tracing::warn!("`{key}` has changed in {}; that needs a restart", self.config.display());
         }
     }
+}
+
+/// Whether a file is one that is read, and not one that the gateway itself writes in the same folder. Kubernetes swaps a
+/// link named `..data`.
+fn is_read(path: &Path) -> bool {
+    let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    is_yaml || path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
 }
 
 /// All mistakes, a line each.

@@ -16,9 +16,10 @@ use pingora_core::{
     server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
     services::{ServiceWithDependents, background::BackgroundService, listening::Service},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use swaigate_core::{
     keys::MacKey,
-    policy::{DEFAULT_USER, Policies, Seed, compile_for_upstream},
+    policy::{Policies, Seed, compile_for_upstream},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -89,6 +90,7 @@ impl Gateway {
     pub fn run(self) -> anyhow::Result<()> {
         let Gateway { settings, policies, seed, config, companions } = self;
         check_addresses(&settings)?;
+        allow_descriptors(settings.connections.max);
         announce(&settings, &policies, &seed);
         let metrics = Arc::new(Metrics::new()?);
         metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
@@ -128,6 +130,18 @@ fn check_addresses(settings: &Settings) -> anyhow::Result<()> {
     bound.map(drop)
 }
 
+/// Each connection may need a second one, to an agent. The soft limit is for programs that use `select`; this one doesn't.
+fn allow_descriptors(connections: usize) {
+    let wanted = 2 * connections as u64 + 64;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    if allowed.is_some_and(|allowed| allowed < wanted) {
+        let allowed = allowed.unwrap_or_default();
+        tracing::warn!(allowed, wanted, "too few file descriptors for `connections.max`: raise the limit, or lower it");
+    }
+}
+
 fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
     for agent in policies.agents() {
         let (name, upstream) = (&agent.name, agent.upstream.host_header());
@@ -137,11 +151,7 @@ fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
             tracing::warn!(agent = %name, "no limit is set: one caller may use all of the agent");
         }
     }
-    if policies.agents().iter().any(|agent| agent.platform.uses_generated_password) {
-        let password = seed.generated_password.expose_str().unwrap_or_default();
-        // The one secret that is shown, and once: without it nobody could use the gateway. It is not in the log.
-        println!("No user is configured. Until the next start: user {DEFAULT_USER}, password {password}");
-    }
+    reload::show_generated_password(policies, seed);
     for listener in &settings.listen {
         tracing::info!(address = %listener.address, "listening");
     }
@@ -218,7 +228,7 @@ impl BackgroundService for Sweeper {
     }
 }
 
-/// What the process is told by signals: SIGHUP loads the configuration again, SIGTERM and SIGINT stop it in order, and a
+/// What the process is told by signals: SIGHUP loads the configuration again and opens the audit log anew, SIGTERM and SIGINT stop it in order, and a
 /// second one at once.
 struct Signals {
     app: Arc<App>,
@@ -238,7 +248,7 @@ impl ShutdownSignalWatch for Signals {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.load_again(),
+                _ = hangup.recv() => self.hang_up(),
             }
         }
         tokio::select! {
@@ -251,7 +261,8 @@ impl ShutdownSignalWatch for Signals {
 }
 
 impl Signals {
-    fn load_again(&self) {
+    fn hang_up(&self) {
+        self.app.audit.reopen();
         match &self.reload {
             Some(reload) => drop(reload.send(())),
             None => tracing::warn!("SIGHUP: there is no file to load again"),

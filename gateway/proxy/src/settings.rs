@@ -104,7 +104,7 @@ pub struct Connections {
     pub max: usize,
     /// How long the whole head of a request may take, 10 ms to 5 min.
     pub header_timeout: Duration,
-    /// How long a connection may be idle between requests, up to 1 h.
+    /// How long a connection may be idle between requests, 1 s to 1 h, in whole seconds.
     pub keepalive: Duration,
 }
 

@@ -167,9 +167,9 @@ impl Upstreams {
         let mut session = self.session(&peer).await.map_err(unsent)?;
         session.read_timeout = Some(agent.upstream.timeouts.exchange);
         session.write_timeout = Some(agent.upstream.timeouts.exchange);
-        if let Err(failure) = send(&mut session, header, &body).await {
+        if let Err(attempt) = send(&mut session, header, &body, permit.forward().method).await {
             session.shutdown().await;
-            return Err(unsent(failure));
+            return Err(attempt);
         }
         match receive(&mut session, agent.bodies.response, budget).await {
             Ok(answer) => {
@@ -282,12 +282,16 @@ fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result
     }
 }
 
-async fn send(session: &mut HttpSession, header: RequestHeader, body: &[u8]) -> Result<(), Failure> {
-    session.write_request_header(Box::new(header)).await.map_err(failure)?;
+/// A request that breaks off before its last byte was written can't have been acted on. One without a body is whole with
+/// its head, and one that breaks off at its end may be.
+async fn send(session: &mut HttpSession, header: RequestHeader, body: &[u8], method: Method) -> Result<(), Attempt> {
+    let attempt = |is_unsent: bool| move |failure| Attempt { failure, is_unsent };
+    let head = session.write_request_header(Box::new(header)).await.map_err(failure);
+    head.map_err(attempt(!body.is_empty() || method.is_safe()))?;
     if !body.is_empty() {
-        session.write_body(body).await.map_err(failure)?;
+        session.write_body(body).await.map_err(failure).map_err(attempt(true))?;
     }
-    session.finish_body().await.map(drop).map_err(failure)
+    session.finish_body().await.map(drop).map_err(failure).map_err(attempt(method.is_safe()))
 }
 
 async fn receive(session: &mut HttpSession, limit: usize, budget: &Budget) -> Result<Answer, Failure> {

@@ -31,11 +31,12 @@ pub struct Head<'h> {
 /// A request whose head is in order.
 #[derive(Debug)]
 #[must_use]
+#[allow(clippy::large_enum_variant)] // nearly every admission is the large one
 pub enum Admission {
     /// Its body may be read.
     Admitted(Admitted),
     /// Its password has to be hashed first.
-    Pending(Pending),
+    Pending(Box<Pending>),
 }
 
 /// A request whose head is in order: it asks for something that exists, with credentials that are good.
@@ -59,6 +60,7 @@ pub struct Admitted {
 pub struct Pending {
     check: SlowCheck,
     admitted: Admitted,
+    token: Result<Option<UnverifiedToken>, Reason>,
     username: String,
 }
 
@@ -106,7 +108,7 @@ pub fn admit(
         }
         Check::Slow(check) => {
             let username = credentials.username;
-            admitted.with_token(token).map(|admitted| Admission::Pending(Pending { check, admitted, username }))
+            Ok(Admission::Pending(Box::new(Pending { check, admitted, token, username })))
         }
     }
 }
@@ -210,18 +212,15 @@ impl Admitted {
 // === impl Pending ===
 
 impl Pending {
-    /// Does the slow work: some tens of milliseconds of one core. The fingerprint stands for it from now on.
-    ///
-    /// # Errors
-    /// [`Reason::CredentialsWrong`].
-    pub fn verify(self, facts: &mut Facts) -> Result<(Admitted, Fingerprint), Denial> {
-        match self.check.run() {
-            Some(fingerprint) => {
-                facts.user = Some(self.username);
-                Ok((self.admitted, fingerprint))
-            }
-            None => Err(self.admitted.deny(Reason::CredentialsWrong)),
+    /// Does the slow work: some tens of milliseconds of one core. The fingerprint, if there is one, stands for a success
+    /// from now on, whatever else is wrong with the request.
+    pub fn verify(self, facts: &mut Facts) -> (Result<Admitted, Denial>, Option<Fingerprint>) {
+        let fingerprint = self.check.run();
+        if fingerprint.is_none() {
+            return (Err(self.admitted.deny(Reason::CredentialsWrong)), None);
         }
+        facts.user = Some(self.username);
+        (self.admitted.with_token(self.token), fingerprint)
     }
 
     /// A refusal without having done the work.

@@ -111,7 +111,7 @@ impl World {
         };
         let admitted = match decide::admit(&self.policies, &head, request.now, |_| false, facts).map_err(refused)? {
             Admission::Admitted(admitted) => admitted,
-            Admission::Pending(pending) => pending.verify(facts).map_err(refused)?.0,
+            Admission::Pending(pending) => pending.verify(facts).0.map_err(refused)?,
         };
         let moment = Moment { now: request.now, document: Some(DOCUMENT) };
         decide::judge(admitted, &self.policies, &request.body, &moment, facts).map_err(refused)

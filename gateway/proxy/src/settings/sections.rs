@@ -230,7 +230,7 @@ fn connections(fields: &mut Fields<'_>) -> Connections {
     Connections {
         max: count(fields.take("max"), 1..=1_000_000, default.max),
         header_timeout: fields.take("header_timeout").duration(MOMENT..=5 * MINUTE).unwrap_or(default.header_timeout),
-        keepalive: fields.take("keepalive").duration(Duration::ZERO..=60 * MINUTE).unwrap_or(default.keepalive),
+        keepalive: fields.take("keepalive").duration(Duration::from_secs(1)..=60 * MINUTE).unwrap_or(default.keepalive),
     }
 }
 

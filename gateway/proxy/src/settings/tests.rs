@@ -89,7 +89,7 @@ token_keys: [{ id: new, secret_file: key.txt }, { id: old, secret_file: old.txt 
 state: { embedded: { path: kept, max_cells: 16 } }
 audit: { path: /var/log/audit.jsonl, queue: 1 }
 threads: 3
-connections: { max: 5, header_timeout: 1s, keepalive: 0s }
+connections: { max: 5, header_timeout: 1s, keepalive: 2s }
 bodies: { budget: 64MiB, timeout: 2s }
 log: { level: debug, format: json }
 shutdown: { delay: 5s, drain: 10s }
@@ -106,7 +106,7 @@ shutdown: { delay: 5s, drain: 10s }
     assert_eq!(settings.state, EmbeddedState { path: "kept".into(), max_cells: 16 });
     assert_eq!(settings.audit, Audit { path: "/var/log/audit.jsonl".into(), queue: 1 });
     assert_eq!(settings.threads, 3);
-    assert_eq!(settings.connections, Connections { max: 5, header_timeout: seconds(1), keepalive: seconds(0) });
+    assert_eq!(settings.connections, Connections { max: 5, header_timeout: seconds(1), keepalive: seconds(2) });
     assert_eq!(settings.bodies, Bodies { budget: 64 << 20, timeout: seconds(2) });
     assert_eq!(settings.log, Log { level: Level::DEBUG, format: LogFormat::Json });
     assert_eq!(settings.shutdown, Shutdown { delay: seconds(5), drain: seconds(10) });
@@ -207,12 +207,12 @@ fn each_mistake_has_its_place_and_its_words() {
         ("L\nthreads: 0", "3:10: `threads` is 0; it must be from 1 to 1024"),
         ("L\nconnections: { max: 0 }", "3:21: `max` is 0; it must be from 1 to 1000000"),
         ("L\nconnections: { header_timeout: 0s }", "3:32: `header_timeout` is `0s`; it must be from 10ms to 5m"),
-        ("L\nconnections: { keepalive: 2h }", "3:27: `keepalive` is `2h`; it must be from 0s to 1h"),
+        ("L\nconnections: { keepalive: 2h }", "3:27: `keepalive` is `2h`; it must be from 1s to 1h"),
         ("L\nbodies: { budget: 1KiB }", "3:19: `budget` is `1KiB`; it must be from 64KiB to 64GiB"),
         ("L\nbodies: { timeout: 30 }", "3:20: `timeout` needs a unit: `30s` for seconds, `30m` for minutes"),
         ("L\nlog: { level: trace }", "3:15: `level`: must be `error` or `warn` or `info` or `debug`, not `trace`"),
         ("L\nlog: { format: xml }", "3:16: `format`: must be `text` or `json`, not `xml`"),
-        ("L\nshutdown: { drain: 2h }", "3:20: `drain` is `2h`; it must be from 0s to 1h"),
+        ("L\nshutdown: { drain: 2h }", "3:20: `drain` is `2h`; it must be from 1s to 1h"),
         ("L\nlogs: {}", "3:1: unknown key `logs`; did you mean `log`?"),
     ];
     let found = |text: &str| {
