@@ -6,8 +6,11 @@
 mod harness;
 
 mod broken;
+mod credentials;
+mod headers;
 mod limits;
 mod refusals;
+mod retries;
 mod routes;
 mod strict_json;
 mod whole_call;

@@ -212,7 +212,7 @@ fn each_mistake_has_its_place_and_its_words() {
         ("L\nbodies: { timeout: 30 }", "3:20: `timeout` needs a unit: `30s` for seconds, `30m` for minutes"),
         ("L\nlog: { level: trace }", "3:15: `level`: must be `error` or `warn` or `info` or `debug`, not `trace`"),
         ("L\nlog: { format: xml }", "3:16: `format`: must be `text` or `json`, not `xml`"),
-        ("L\nshutdown: { drain: 2h }", "3:20: `drain` is `2h`; it must be from 1s to 1h"),
+        ("L\nshutdown: { drain: 2h }", "3:20: `drain` is `2h`; it must be from 0s to 1h"),
         ("L\nlogs: {}", "3:1: unknown key `logs`; did you mean `log`?"),
     ];
     let found = |text: &str| {
