@@ -405,6 +405,15 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_page_explains_every_reason() {
+        let page = include_str!("../../../policies/README.md");
+        for reason in Reason::ALL {
+            let row = format!("| `{}` | {} |", reason.as_str(), reason.meaning());
+            assert!(page.contains(&row), "policies/README.md lacks the row {row}");
+        }
+    }
+
+    #[test]
     fn every_answer_is_json() {
         for route in Route::ALL {
             for reason in Reason::ALL {
