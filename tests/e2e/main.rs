@@ -6,10 +6,15 @@
 mod harness;
 
 mod broken;
+mod commands;
 mod credentials;
+mod endings;
+mod framing;
 mod headers;
 mod limits;
+mod records;
 mod refusals;
+mod reloads;
 mod retries;
 mod routes;
 mod strict_json;

@@ -1,6 +1,11 @@
 //! The program under test, with settings and policies in a folder of its own.
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -70,11 +75,6 @@ impl Policy {
         let port = agent.address.port();
         let aliases = format!("http://127.0.0.1:{port}, http://localhost:{port}");
         Self { aliases, ..Self::of(tap.address) }
-    }
-
-    /// Of the agent that misbehaves.
-    pub(crate) fn of_broken(tap: &Tap) -> Self {
-        Self::through(tap, Agent::broken()).named("broken").at("/broken")
     }
 
     pub(crate) fn named(self, name: &str) -> Self {
@@ -182,14 +182,7 @@ impl Folder {
     pub(crate) fn start(self, arguments: &[&str]) -> Gateway {
         let process = Process::start(self.command(arguments), self.root.path());
         let mut gateway = Gateway { folder: self, process };
-        until("the gateway is ready", || {
-            if let Some(status) = gateway.process.ended() {
-                panic!("the gateway ended with {status}:\n{}", gateway.process.stderr());
-            }
-            let listens = std::net::TcpStream::connect(gateway.folder.admin).is_ok();
-            (listens && gateway.admin("/readyz").status == 200).then_some(())
-        });
-        until("the gateway listens", || std::net::TcpStream::connect(gateway.folder.listen).ok());
+        gateway.wait();
         gateway
     }
 }
@@ -199,6 +192,27 @@ impl Folder {
 impl Gateway {
     pub(crate) fn start(settings: &str, policies: &[&Policy]) -> Self {
         Folder::new(settings, policies).start(&["run", "--config", "gateway.yaml"])
+    }
+
+    fn wait(&mut self) {
+        until("the gateway is ready", || {
+            if let Some(status) = self.process.ended() {
+                panic!("the gateway ended with {status}:\n{}", self.process.stderr());
+            }
+            let listens = |address| TcpStream::connect(address).is_ok();
+            let ready = listens(self.folder.admin) && self.admin("/readyz").status == 200;
+            (ready && listens(self.folder.listen)).then_some(())
+        });
+    }
+
+    /// Ends it and starts another one in the same folder.
+    pub(crate) fn restart(mut self) -> Self {
+        self.process.signal("TERM");
+        assert_eq!(self.process.exit().code(), Some(0), "{}", self.process.stderr());
+        let command = self.folder.command(&["run", "--config", "gateway.yaml"]);
+        self.process = Process::start(command, self.folder.root.path());
+        self.wait();
+        self
     }
 
     pub(crate) fn listen(&self) -> SocketAddr {

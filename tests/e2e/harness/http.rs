@@ -85,6 +85,15 @@ impl Request {
     }
 
     pub(crate) fn send_with(&self, client: &ureq::Agent) -> Answer {
+        self.try_send_with(client).unwrap_or_else(|error| panic!("{} {}: {error}", self.method, self.url))
+    }
+
+    /// Sends it to someone who may leave it unanswered.
+    pub(crate) fn try_send(&self) -> Result<Answer, ureq::Error> {
+        self.try_send_with(&client())
+    }
+
+    fn try_send_with(&self, client: &ureq::Agent) -> Result<Answer, ureq::Error> {
         let mut request = ureq::http::Request::builder().method(self.method).uri(&self.url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -93,14 +102,14 @@ impl Request {
             (true, "GET" | "HEAD" | "DELETE") => client.run(request.body(()).expect("it is well-formed")),
             _ => client.run(request.body(&self.body[..]).expect("it is well-formed")),
         };
-        let mut answer = answered.unwrap_or_else(|error| panic!("{} {}: {error}", self.method, self.url));
+        let mut answer = answered?;
         let headers = answer.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().expect("it is ASCII").to_owned()));
-        Answer {
+        Ok(Answer {
             status: answer.status().as_u16(),
             headers: headers.collect(),
-            body: answer.body_mut().with_config().limit(MAX_BODY).read_to_vec().expect("the answer is whole"),
-        }
+            body: answer.body_mut().with_config().limit(MAX_BODY).read_to_vec()?,
+        })
     }
 }
 
