@@ -45,6 +45,7 @@ pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
     let host = host.filter(|host| !host.is_empty()).ok_or(Reason::BadRequest)?;
     let content_length = content_length(headers)?;
     check_coding(headers, content_length)?;
+    check_bytes(&session.as_downstream().to_h1_raw(), request.raw_path())?;
     let target = std::str::from_utf8(request.raw_path()).map_err(|_| Reason::BadRequest)?;
     let copied = |name| headers.get(name).cloned();
     Ok(OwnedHead {
@@ -117,5 +118,48 @@ fn check_coding(headers: &HeaderMap, content_length: Option<u64>) -> Result<(), 
         None => Ok(()),
         Some(coding) if coding.eq_ignore_ascii_case("chunked") && content_length.is_none() => Ok(()),
         Some(_) => Err(Reason::BadRequest),
+    }
+}
+
+/// What Pingora takes away before anyone can look at it: a length beside a coding, the fragment of a target, and line
+/// feeds that stand alone.
+fn check_bytes(head: &[u8], target: &[u8]) -> Result<(), Reason> {
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n').skip_while(|line| line == b"\r\n");
+    let request = lines.next().ok_or(Reason::BadRequest)?;
+    if !request.ends_with(b"\r\n") || request.split(|byte| *byte == b' ').nth(1) != Some(target) {
+        return Err(Reason::BadRequest);
+    }
+    let (mut has_length, mut has_coding) = (false, false);
+    for line in lines {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        has_length |= name.eq_ignore_ascii_case(b"content-length");
+        has_coding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+        if !line.ends_with(b"\r\n") {
+            return Err(Reason::BadRequest);
+        }
+    }
+    if has_length && has_coding { Err(Reason::BadRequest) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_takes_away_is_seen_in_the_bytes() {
+        let proper = "POST /bank?a=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+        let check = |head: &str| check_bytes(head.as_bytes(), b"/bank?a=1");
+        assert_eq!(check(proper), Ok(()));
+        assert_eq!(check(&format!("\r\n{proper}")), Ok(()));
+        for head in [
+            proper.replace("a=1", "a=1#x"),
+            proper.replace("\r\n", "\n"),
+            proper.replace("a\r\n", "a\n"),
+            proper.replace("1.1\r\n", "1.1\n"),
+            proper.replace("Host: a", "Transfer-encoding: chunked"),
+            String::new(),
+        ] {
+            assert_eq!(check(&head), Err(Reason::BadRequest), "{head:?}");
+        }
     }
 }
