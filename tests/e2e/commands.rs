@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::harness::{
     agent::{PASSWORD, Sdk, USER},
     gateway::{Folder, GATEWAY_USER},
+    http::Request,
     platform::{Call, Platform},
     process::Process,
     until,
@@ -33,7 +34,7 @@ fn the_demo_plays_its_call_and_stops_when_it_is_told_to() {
     let line = said.lines().find(|line| line.trim().starts_with("curl -u")).expect("it tells how to try");
     let (credentials, url) = line.split_once("'").and_then(|(_, rest)| rest.split_once("' ")).expect("it is quoted");
     let (user, password) = credentials.split_once(':').expect("a user and a password");
-    let answer = crate::harness::http::Request::get(url.trim()).with_user(user, password).send();
+    let answer = Request::get(url.trim()).with_user(user, password).send();
     assert!(answer.text().contains("gw_token="), "{}", answer.text());
     demo.signal("TERM");
     assert_eq!(demo.exit().code(), Some(0), "{}", demo.stderr());

@@ -12,7 +12,7 @@ use crate::harness::{
     agent::{Agent, PASSWORD, Sdk, USER},
     gateway::Policy,
     http::{Request, basic, client},
-    platform::{Call, Platform},
+    platform::{Call, Document, Platform},
     tap::Seen,
 };
 
@@ -79,7 +79,7 @@ fn the_agent_gets_the_gateways_headers_and_no_others() {
         let host = tap.address.to_string();
         let call = Call::new();
         let fetch = forged(gateway.platform().fetch_request("", &call));
-        let document = crate::harness::platform::Document::new(fetch.send().text());
+        let document = Document::new(fetch.send().text());
         let call_function = document.function_request(&call, "get_balance", &json!({ "account": "1" }));
         assert_eq!(forged(call_function).send().response(), "Balance of 1 is $150.00", "{sdk:?}");
         let seen = tap.seen();

@@ -122,8 +122,8 @@ fn check_tells_all_mistakes_at_once() {
         ("4:8", "http"),
         ("5:3", "`username_env`"),
         ("7:12", "`caller`"),
-        ("8:24", "10000"),
-        ("8:34", "unit"),
+        ("8:25", "1000000"),
+        ("8:35", "unit"),
     ];
     for (place, meant) in expected {
         let line = told.lines().find(|line| line.contains(&format!("policies/bank.yaml:{place}: ")));

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use crate::harness::{
     agent::{Agent, Sdk},
-    gateway::Policy,
-    http::without_userinfo,
-    platform::{Call, Platform},
+    gateway::{Gateway, Policy},
+    http::{Request, without_userinfo},
+    platform::{Call, Platform, summary},
     raw::Raw,
+    tap::Tap,
     until,
 };
 
@@ -41,17 +42,14 @@ fn it_is_sent_no_more_than_twice() {
     drop_idle_connections(&tap);
     let before = tap.connections();
     tap.break_next(2);
-    let request = crate::harness::http::Request::post(
-        &document.summary_url(),
-        crate::harness::platform::summary(&call, LARGE).to_string(),
-    );
+    let request = Request::post(&document.summary_url(), summary(&call, LARGE).to_string());
     let answer = request.send();
     assert_eq!((answer.status, gateway.reason_of(&answer).as_str()), (502, "agent_broken"));
     assert_eq!(tap.connections() - before, 2);
 }
 
 /// The gateway keeps connections for some seconds.
-fn drop_idle_connections(tap: &crate::harness::tap::Tap) {
+fn drop_idle_connections(tap: &Tap) {
     until("idle connections are closed", || (!tap.is_open()).then_some(()));
 }
 
@@ -79,11 +77,7 @@ fn the_platform_asks_again_itself_and_each_time_counts() {
 }
 
 /// Sends a request and hangs up when the agent has it.
-fn hang_up(
-    gateway: &crate::harness::gateway::Gateway,
-    tap: &crate::harness::tap::Tap,
-    request: &crate::harness::http::Request,
-) {
+fn hang_up(gateway: &Gateway, tap: &Tap, request: &Request) {
     let before = tap.seen().len();
     let (url, _) = without_userinfo(&request.url);
     let target = url.strip_prefix(&gateway.origin()).expect("it is the gateway's").to_owned();

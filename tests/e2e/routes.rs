@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::harness::{
     agent::{PASSWORD, Sdk},
+    free_address,
     gateway::{Gateway, Policy},
     http::Request,
     platform::Call,
@@ -137,7 +138,7 @@ fn health_is_public_where_it_is_exposed_and_says_nothing_but_a_word() {
 
 #[test]
 fn an_agent_that_is_not_well_is_unavailable_and_nothing_more() {
-    let policy = Policy::of(crate::harness::free_address()).timeouts("{ connect: 500ms }").and("expose: [health]");
+    let policy = Policy::of(free_address()).timeouts("{ connect: 500ms }").and("expose: [health]");
     let gateway = policy.start();
     let answer = Request::get(&format!("{}/bank/health", gateway.origin())).send();
     assert!(answer.status >= 500, "{}", answer.text());

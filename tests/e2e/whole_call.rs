@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     agent::{Agent, PASSWORD, Sdk, USER},
     gateway::{GATEWAY_PASSWORD, Gateway, Policy},
-    http::Answer,
+    http::{Answer, Request},
     platform::{Call, Document, Platform},
     until,
 };
@@ -199,7 +199,7 @@ fn documents_and_urls_in_actions_are_the_gateways_too() {
             nothing_leaks(answer.text(), &agent, &gateway);
             match minted_destination(&answer) {
                 Some(url) => {
-                    let next = crate::harness::http::Request::post(&url, call.to_string()).send();
+                    let next = Request::post(&url, call.to_string()).send();
                     let next = Document::new(next.text());
                     nothing_leaks(&next.text, &agent, &gateway);
                     let arguments = json!({ "to_account": "5", "amount": 1 });

@@ -259,7 +259,12 @@ impl Gateway {
     pub(crate) fn record_of(&self, answer: &Answer) -> Value {
         let id = answer.header("x-request-id").expect("the gateway names each request").to_owned();
         let of_it = |record: &Value| record["request_id"] == id && record["event"] == "request";
-        until("the request is recorded", || self.audit().into_iter().find(of_it))
+        let mut records = until("the request is recorded", || {
+            let records = self.audit().into_iter().filter(of_it).collect::<Vec<_>>();
+            (!records.is_empty()).then_some(records)
+        });
+        assert_eq!(records.len(), 1, "each request is recorded once");
+        records.remove(0)
     }
 
     /// Why the request that got this answer ended as it did.
