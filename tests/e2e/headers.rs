@@ -1,4 +1,4 @@
-//! The agent's view of a request is the gateway's word, and a forged one changes no document (PROTOCOL.md, 8.3).
+//! The agent's view of a request is the gateway's word, and a forged one changes no document (PROTOCOL.md, 8).
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

@@ -1,6 +1,6 @@
 //! Which call a request belongs to, and who is on the other end.
 //!
-//! Every field name here is the platform's (PROTOCOL.md, sections 4 to 6 and 13).
+//! Every field name here is the platform's (PROTOCOL.md, sections 4 to 6 and 9).
 
 use crate::{json::Node, token::Kind};
 
@@ -51,7 +51,7 @@ pub fn caller_of_function_call(body: &Node<'_>) -> Caller {
     number.map_or(Caller::Unidentified, Caller::from_number)
 }
 
-/// The ids by which a request of this kind may name its call, best first (PROTOCOL.md, section 13).
+/// The ids by which a request of this kind may name its call, best first (PROTOCOL.md, section 9).
 ///
 /// In AI chat, SWML is fetched under the conversation's id, and later requests carry the chat service's own call id beside
 /// it; a leg's `confirm` and the like name the call they belong to as parent or peer.

@@ -1,6 +1,6 @@
 //! The gateway's own token, `gw_token`, in every URL that leaves in a document, and the password beside it.
 //!
-//! Neither is one-time: the platform calls one function many times with one URL (DESIGN.md, Tokens). What each is good
+//! Neither is one-time: the platform calls one function many times with one URL (PROTOCOL.md, 4.1). What each is good
 //! for is bound by its MAC: a token to agent, function, path and query; both to the call and the document.
 
 use std::time::Duration;

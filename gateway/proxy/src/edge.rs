@@ -1,7 +1,7 @@
 //! What Pingora's listener does not do: a bound on connections, and a deadline for a whole request head.
 //!
 //! Pingora limits each read of a head, so a client that sends a byte now and then holds a connection for ever; on a kept
-//! connection it doesn't even limit that (PINGORA.md, 4.3).
+//! connection it doesn't even limit that (0.9.1, `read_request_buf`: 60 s for each read, none with keepalive).
 
 use std::{
     sync::{

@@ -422,7 +422,7 @@ impl Arguments<'_, '_> {
     }
 }
 
-/// Some SDKs read a `meta_data_token` as their own security token (PROTOCOL.md, 2.7), so ours goes before they see it.
+/// Some SDKs read a `meta_data_token` as their own security token (PROTOCOL.md, 2.3), so ours goes before they see it.
 fn without_own_metadata_token(admitted: &Admitted, body: &Node<'_>, text: &str, key: &Key) -> Option<String> {
     let sent = body.str_at("meta_data_token")?;
     let Admitted { agent, path, query, .. } = admitted;

@@ -21,7 +21,7 @@ use crate::{
 /// How deep documents may lie in strings of documents.
 const MAX_EMBEDDING: usize = 4;
 
-/// Endpoints that no document may give access to: they answer without the checks that tools have (PROTOCOL.md, 1.1).
+/// Endpoints that no document may give access to: they answer without the checks that tools have (PROTOCOL.md, 1).
 const FORBIDDEN: [&str; 3] = ["mcp", "debug", "check_for_input"];
 
 /// What the tokens of a document inherit: the call, the caller, and how long they live.
