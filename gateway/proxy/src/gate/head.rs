@@ -30,8 +30,8 @@ pub(super) struct OwnedHead {
 /// # Errors
 /// [`Reason::HeaderTooLarge`], or [`Reason::BadRequest`] for framing that the agent may read differently: no or several
 /// hosts, a length and a transfer coding, lengths that are repeated, other codings than `chunked`, an upgrade, a target
-/// that isn't origin-form or isn't ASCII. Of these Pingora 0.9.1 itself refuses only lengths that differ, several hosts
-/// and codings that don't end in `chunked` (tried).
+/// that isn't origin-form or isn't ASCII. Pingora 0.9.1 itself refuses lengths that differ, several hosts, and codings
+/// that don't end in `chunked`; it passes the rest, and drops a length beside a coding.
 pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
     let request = session.req_header();
     let headers = &request.headers;
