@@ -132,7 +132,7 @@ fn check_addresses(settings: &Settings) -> anyhow::Result<()> {
 
 /// Each connection may need a second one, to an agent. The soft limit is for programs that use `select`; this one doesn't.
 fn allow_descriptors(connections: usize) {
-    let wanted = 2 * connections as u64 + 64;
+    let wanted = 2 * connections as u64;
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let allowed = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };

@@ -1,11 +1,6 @@
 //! The agents behind the gateway: three real ones, unchanged, and one that misbehaves (`tests/agents/README.md`).
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    sync::OnceLock,
-};
+use std::{fs, net::SocketAddr, path::PathBuf, sync::OnceLock};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -118,8 +113,8 @@ impl Agent {
             if let Some(status) = self.process.ended() {
                 panic!("the agent ended with {status}; does tests/setup have to run?\n{}", self.process.stderr());
             }
-            let listens = TcpStream::connect(self.address).is_ok();
-            (listens && matches!(self.request("GET", "/ready").send().status, 200 | 404 | 401)).then_some(())
+            let answer = self.request("GET", "/ready").try_send();
+            answer.is_ok_and(|answer| matches!(answer.status, 200 | 404 | 401)).then_some(())
         });
     }
 

@@ -199,9 +199,10 @@ impl Gateway {
             if let Some(status) = self.process.ended() {
                 panic!("the gateway ended with {status}:\n{}", self.process.stderr());
             }
-            let listens = |address| TcpStream::connect(address).is_ok();
-            let ready = listens(self.folder.admin) && self.admin("/readyz").status == 200;
-            (ready && listens(self.folder.listen)).then_some(())
+            // It binds its addresses once to see whether they are free, and resets whoever connects just then.
+            let admin = Request::get(&format!("http://{}/readyz", self.folder.admin)).try_send();
+            let ready = admin.is_ok_and(|answer| answer.status == 200);
+            (ready && TcpStream::connect(self.folder.listen).is_ok()).then_some(())
         });
     }
 
