@@ -38,8 +38,8 @@ pub(crate) fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 /// A port on loopback that is free, and that no other test of this process gets.
 pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Two test processes begin at different places.
-    let offset = u16::try_from(std::process::id() % 180).unwrap_or_default() * 100;
+    // Two test processes begin at different places; one takes less than a thousand.
+    let offset = u16::try_from(std::process::id() % 20).unwrap_or_default() * 1000;
     (0..PORTS.end - PORTS.start)
         .map(|_| PORTS.start + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start))
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
