@@ -184,14 +184,11 @@ impl Exchange {
         let answered = upstreams.exchange(&permit, sent, &envelope, &app.bodies).await;
         let agent_time = Some(started.elapsed());
         drop(body);
-        let result = match answered {
-            Ok(answer) => {
-                let (reply, learned) = release(permit, policies, answer, facts).await;
-                return Outcome { result: reply, facts: learned, agent_time };
-            }
+        let (result, facts) = match answered {
+            Ok(answer) => release(permit, policies, answer, facts).await,
             Err(failure) => {
                 facts.detail = Some(failure.detail);
-                Err(permit.deny(failure.reason))
+                (Err(permit.deny(failure.reason)), facts)
             }
         };
         Outcome { result, facts, agent_time }
