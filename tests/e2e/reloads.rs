@@ -74,9 +74,11 @@ fn agents_come_and_go() {
     reload(&|| gateway.folder.write_policy("second", &second.yaml()));
     gateway.platform_of("/second").fetch(&Call::new());
     assert!(gateway.admin("/metrics").text().contains(r#"agent="second""#));
-    reload(&|| fs::remove_file(gateway.folder.path("policies/second.yaml")).expect("it was there"));
-    assert_eq!(gateway.platform_of("/second").fetch_request("", &Call::new()).send().status, 404);
-    assert!(!gateway.admin("/metrics").text().contains(r#"agent="second""#), "its series go with it");
+    fs::remove_file(gateway.folder.path("policies/second.yaml")).expect("it was there");
+    let status = || gateway.platform_of("/second").fetch_request("", &Call::new()).send().status;
+    until("it is gone", || (status() == 404).then_some(()));
+    let is_seen = || gateway.admin("/metrics").text().contains(r#"agent="second""#);
+    until("its series go with it", || (!is_seen()).then_some(()));
 }
 
 #[test]

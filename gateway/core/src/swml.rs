@@ -25,6 +25,8 @@ pub struct Survey<'d> {
     pub data_maps: Vec<&'d str>,
     /// Webhook URLs that the platform makes from a template: the function's name, or the key.
     pub templated: Vec<&'d str>,
+    /// The function whose definition is being walked through.
+    within: &'d str,
 }
 
 /// A URL and its place.
@@ -36,8 +38,8 @@ pub struct UrlPlace<'d> {
     pub kind: Kind,
     /// The function it calls; empty if it calls none.
     pub function: &'d str,
-    /// Its key.
-    pub key: &'d str,
+    /// The function in whose definition it stands; else its key.
+    pub what: &'d str,
     /// What has to be done to give it another value.
     pub place: Place<'d>,
     /// The digest of the function's published parameters; zeros without any.
@@ -170,9 +172,16 @@ impl<'d> Survey<'d> {
             self.data_maps.push(name);
         }
         let has_own_url = self.web_hook(definition, defaults, name);
+        let around = std::mem::replace(&mut self.within, name);
         for member in definition.members().iter().filter(|member| !has_own_url || member.key != "web_hook_url") {
             self.walk(&member.node, Context { key: &member.key, outer: "functions", object: Some(definition) });
         }
+        self.within = around;
+    }
+
+    /// What a URL under this key is called in notes.
+    fn what(&self, key: &'d str) -> &'d str {
+        if self.within.is_empty() { key } else { self.within }
     }
 
     /// Whether the function has a URL of its own, which is dealt with then.
@@ -203,7 +212,7 @@ impl<'d> Survey<'d> {
             url,
             kind,
             function: name,
-            key: "web_hook_url",
+            what: if name.is_empty() { "web_hook_url" } else { name },
             place: Place::OfFunction(place),
             schema,
         });
@@ -218,7 +227,7 @@ impl<'d> Survey<'d> {
         let kind = kind_of(context.key, context.outer);
         let Some(url) = origin::parse(text) else {
             if is_template(text) && text.contains("://") && kind != Kind::Asset {
-                self.templated.push(context.key);
+                self.templated.push(self.what(context.key));
             }
             if text.contains("://") {
                 self.prose.push(node);
@@ -240,7 +249,8 @@ impl<'d> Survey<'d> {
         key: &'d str,
         place: Place<'d>,
     ) {
-        self.urls.push(UrlPlace { url, kind, function, key, place, schema: [0; 8] });
+        let what = self.what(key);
+        self.urls.push(UrlPlace { url, kind, function, what, place, schema: [0; 8] });
     }
 }
 
@@ -287,7 +297,7 @@ mod tests {
     fn kinds(document: &str) -> Vec<(String, Kind, String)> {
         let root = json::parse(document.as_bytes()).unwrap();
         let survey = survey(&root);
-        let of = |url: &UrlPlace<'_>| (url.key.to_owned(), url.kind, url.function.to_owned());
+        let of = |url: &UrlPlace<'_>| (url.what.to_owned(), url.kind, url.function.to_owned());
         survey.urls.iter().map(of).collect()
     }
 
@@ -326,10 +336,10 @@ mod tests {
             kinds(document),
             [
                 name("web_hook_url", Kind::Tool, ""),
-                name("web_hook_url", Kind::Tool, "own"),
-                name("web_hook_url", Kind::Tool, "inherits"),
-                name("web_hook_url", Kind::Hook, "hangup_hook"),
-                name("url", Kind::Callback, ""),
+                name("own", Kind::Tool, "own"),
+                name("inherits", Kind::Tool, "inherits"),
+                name("hangup_hook", Kind::Hook, "hangup_hook"),
+                name("mapped", Kind::Callback, ""),
             ]
         );
         let root = json::parse(document.as_bytes()).unwrap();
@@ -344,7 +354,7 @@ mod tests {
             r#"[{"function":"f","web_hook_url":"http://h/x"}]"#,
             r#"{"functions":[{"function":"f","web_hook_url":"http://h/x"}],"defaults":{}}"#,
         ] {
-            assert_eq!(kinds(document), [("web_hook_url".to_owned(), Kind::Tool, "f".to_owned())], "{document}");
+            assert_eq!(kinds(document), [("f".to_owned(), Kind::Tool, "f".to_owned())], "{document}");
         }
     }
 

@@ -139,7 +139,8 @@ impl<'p> Minter<'p> {
     }
 
     fn rewrite_within(&mut self, text: &str, root: &Node<'_>, depth: usize) -> Result<Option<String>, Reason> {
-        let Survey { urls, embedded, prose, data_maps, templated } = swml::survey(root);
+        let Survey { urls, embedded, prose, data_maps, templated, .. } = swml::survey(root);
+        data_maps.into_iter().for_each(|function| self.note(function, Bypass::DataMap));
         let mut edits = Edits::default();
         for place in &urls {
             self.place(place, &mut edits)?;
@@ -150,7 +151,6 @@ impl<'p> Minter<'p> {
         for node in prose {
             self.clean(node, &mut edits)?;
         }
-        data_maps.into_iter().for_each(|function| self.note(function, Bypass::DataMap));
         templated.into_iter().for_each(|what| self.note(what, Bypass::Templated));
         if edits.is_empty() {
             return Ok(None);
@@ -159,7 +159,7 @@ impl<'p> Minter<'p> {
     }
 
     fn place(&mut self, place: &UrlPlace<'_>, edits: &mut Edits) -> Result<(), Reason> {
-        let what = if place.function.is_empty() { place.key } else { place.function };
+        let what = place.what;
         let (url, owned) = match self.owned(place)? {
             Found::Owned(url, owned) => (url, owned),
             Found::Foreign(bypass) => {
@@ -319,10 +319,10 @@ impl<'p> Minter<'p> {
     }
 
     fn note(&mut self, what: &str, how: Bypass) {
-        let what = what.to_owned();
-        let noted = Unmediated { what, how };
-        if !self.unmediated.contains(&noted) {
-            self.unmediated.push(noted);
+        // That the platform runs a function by itself says all there is to say of it.
+        let says_it = |noted: &Unmediated| noted.what == what && (noted.how == how || noted.how == Bypass::DataMap);
+        if !self.unmediated.iter().any(says_it) {
+            self.unmediated.push(Unmediated { what: what.to_owned(), how });
         }
     }
 }
