@@ -126,7 +126,9 @@ impl Ledger {
         self.is_closed = true;
         let elapsed = self.head.started.elapsed();
         let gateway = elapsed.saturating_sub(self.agent_time.unwrap_or_default());
-        let agent = self.head.agent.as_ref().map_or(NO_AGENT, |agent| agent.name.as_str());
+        // A call that outlives its agent's policy must not bring back series that a reload has removed.
+        let is_served = |agent: &&Arc<Agent>| self.app.policies.load().agent(&agent.name).is_some();
+        let agent = self.head.agent.as_ref().filter(is_served).map_or(NO_AGENT, |agent| agent.name.as_str());
         let (route, agent_time) = (self.head.route, self.agent_time);
         self.app.metrics.observe(&Observation { agent, route, reason, gateway, agent_time });
         if reason.is_the_agents_fault() {
