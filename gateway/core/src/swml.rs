@@ -7,6 +7,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
+    id::FunctionName,
     json::{Member, Node, Value},
     origin::{self, HttpUrl, UrlError},
     token::Kind,
@@ -92,7 +93,8 @@ fn is_definition(node: &Node<'_>) -> bool {
 }
 
 fn function_name<'d>(definition: &'d Node<'_>) -> &'d str {
-    definition.str_at("function").or_else(|| definition.str_at("name")).unwrap_or_default()
+    let name = definition.str_at("function").or_else(|| definition.str_at("name")).unwrap_or_default();
+    if name.parse::<FunctionName>().is_ok() { name } else { "" }
 }
 
 /// Whether the text holds an expression that the platform replaces.
@@ -205,7 +207,7 @@ impl<'d> Survey<'d> {
             // Where the defaults have a URL of their own, the credentials beside it go or stay with that.
             credentials: defaults.filter(|defaults| own.is_some() && defaults.get("web_hook_url").is_none()),
         };
-        let is_hook = name.parse().is_ok_and(|name: crate::id::FunctionName| name.is_hook());
+        let is_hook = name.parse().is_ok_and(|name: FunctionName| name.is_hook());
         let kind = if is_hook { Kind::Hook } else { Kind::Tool };
         let schema = schema_digest(definition);
         self.urls.push(UrlPlace {
