@@ -11,6 +11,7 @@ mod credentials;
 mod endings;
 mod framing;
 mod headers;
+mod init_doctor;
 mod limits;
 mod records;
 mod refusals;

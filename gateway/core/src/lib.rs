@@ -12,7 +12,7 @@
 //! | 1 | [`keys`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
 //! | 2 | [`basic`], [`token`] | proofs |
 //! | 3 | [`call`], [`policy`], [`swml`] | what is said, and what is allowed |
-//! | 4 | [`verdict`] | the words for what happened |
+//! | 4 | [`inventory`], [`verdict`] | what an agent's document holds, and the words for what happened |
 //! | 5 | [`route`] | what is asked for |
 //! | 6 | [`decide`] | the decision |
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -35,6 +35,7 @@ pub mod call;
 pub mod policy;
 pub mod swml;
 
+pub mod inventory;
 pub mod verdict;
 
 pub mod route;

@@ -1,4 +1,4 @@
-//! Arguments made fit for the audit log.
+//! Arguments made fit for the audit log, and foreign words made fit for a terminal.
 
 use crate::json::{Edits, Node, Value, quote};
 
@@ -41,6 +41,23 @@ pub fn redact(arguments: &Node<'_>, text: &str, sensitive: &SensitiveNames) -> S
     if redacted.len() > MAX_ARGUMENTS { format!("{{\"bytes\":{}}}", redacted.len()) } else { redacted }
 }
 
+/// A foreign text within a line: no character that ends the line or moves a terminal's cursor, and at most `max` of them.
+pub fn printable(text: &str, max: usize) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(max) {
+        match c {
+            ' '..='~' => shown.push(c),
+            // Letters and digits alone: marks, controls and direction overrides change what stands beside them.
+            _ if c.is_alphanumeric() => shown.push(c),
+            _ => shown.extend(c.escape_unicode()),
+        }
+    }
+    if text.chars().nth(max).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 fn collect(node: &Node<'_>, sensitive: &SensitiveNames, edits: &mut Edits) {
     match &node.value {
         Value::Array(items) => items.iter().for_each(|item| collect(item, sensitive, edits)),
@@ -81,6 +98,13 @@ mod tests {
     #[test]
     fn an_escaped_name_is_the_same_name() {
         assert_eq!(redacted(r#"{"argument":{"p\u0069n":1}}"#, &[]), r#"{"p\u0069n":"[REDACTED]"}"#);
+    }
+
+    #[test]
+    fn nothing_foreign_ends_a_line_or_speaks_to_a_terminal() {
+        let hostile = "a\nb\u{1b}[2J\u{85}\u{202e}\u{2028}é";
+        assert_eq!(printable(hostile, 20), r"a\u{a}b\u{1b}[2J\u{85}\u{202e}\u{2028}é");
+        assert_eq!(printable("abcdef", 3), "abc…");
     }
 
     #[test]

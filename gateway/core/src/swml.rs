@@ -26,6 +26,8 @@ pub struct Survey<'d> {
     pub data_maps: Vec<&'d str>,
     /// Webhook URLs that the platform makes from a template: the function's name, or the key.
     pub templated: Vec<&'d str>,
+    /// The definitions of functions, in the order they stand.
+    pub definitions: Vec<&'d Node<'d>>,
     /// The function whose definition is being walked through.
     within: &'d str,
 }
@@ -92,7 +94,8 @@ fn is_definition(node: &Node<'_>) -> bool {
     is_called && !function_name(node).is_empty()
 }
 
-fn function_name<'d>(definition: &'d Node<'_>) -> &'d str {
+/// The name that a definition gives its function; empty if that is none.
+pub fn function_name<'d>(definition: &'d Node<'_>) -> &'d str {
     let name = definition.str_at("function").or_else(|| definition.str_at("name")).unwrap_or_default();
     if name.parse::<FunctionName>().is_ok() { name } else { "" }
 }
@@ -170,6 +173,7 @@ impl<'d> Survey<'d> {
 
     fn function(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>) {
         let name = function_name(definition);
+        self.definitions.push(definition);
         if definition.get("data_map").is_some() {
             self.data_maps.push(name);
         }
@@ -281,8 +285,13 @@ fn credentials_beside(key: &str, outer: &str) -> Option<&'static [&'static str]>
     }
 }
 
+/// The parameters that a definition publishes.
+pub fn parameters<'d>(definition: &'d Node<'d>) -> Option<&'d Node<'d>> {
+    definition.get("parameters").or_else(|| definition.get("argument"))
+}
+
 fn schema_digest(definition: &Node<'_>) -> [u8; 8] {
-    let Some(parameters) = definition.get("parameters").or_else(|| definition.get("argument")) else {
+    let Some(parameters) = parameters(definition) else {
         return [0; 8];
     };
     let digest: [u8; 32] = Sha256::digest(parameters.canonical()).into();

@@ -11,13 +11,16 @@ use anyhow::{Context, bail};
 use argon2::{Argon2, password_hash::PasswordHasher};
 use clap::{Args, Parser, Subcommand};
 use swaigate_core::{
+    id::AgentName,
     policy::{PublicUrl, Seed},
     secret::Secret,
     yaml::Mistake,
 };
 
 use crate::{
-    demo, keys, log, random, reload,
+    demo,
+    init::Init,
+    keys, log, random, reload,
     run::{self, Gateway},
     settings,
 };
@@ -43,6 +46,8 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "gateway.yaml")]
         config: PathBuf,
     },
+    /// Write a policy file for an agent, from what the agent itself says
+    Init(InitArgs),
     /// Play a call through a gateway before a sample agent, on this machine, and keep both running
     Demo,
     /// Read a password from standard input and print its argon2id hash, for `password_hash`
@@ -75,6 +80,22 @@ struct Run {
     admin: SocketAddr,
 }
 
+#[derive(Args)]
+struct InitArgs {
+    /// The agent, with the user and password that it asks for, such as http://user:password@127.0.0.1:3000/bank
+    #[arg(long, value_name = "URL")]
+    upstream: String,
+    /// The file to write, or - to print it [default: policies/<name>.yaml]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The agent's name [default: the last segment of its path]
+    #[arg(long, value_name = "NAME")]
+    agent: Option<AgentName>,
+    /// Write over a file that is there
+    #[arg(long)]
+    force: bool,
+}
+
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -84,6 +105,9 @@ pub fn main() -> ExitCode {
             (None, None) => Ok(()),
         },
         Command::Check { config } => check(&config),
+        Command::Init(InitArgs { upstream, output, agent, force }) => {
+            Init { upstream, output, name: agent, force }.run()
+        }
         Command::Demo => demo::run(),
         Command::HashPassword => hash_password(),
     };

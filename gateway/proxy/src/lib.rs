@@ -13,8 +13,9 @@
 //! | 6 | [`admin`], [`gate`] | requests |
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
-//! | 9 | [`demo`] | a play for newcomers |
-//! | 10 | [`cli`] | the command line |
+//! | 9 | [`client`], [`demo`] | a stranger's way to an agent, and a play for newcomers |
+//! | 10 | [`init`] | what is asked of an agent before it is protected |
+//! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
 //! `gateway/core/tests/wall.rs` reads the table and this sentence, and fails where they aren't true.
@@ -23,10 +24,12 @@ pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod demo;
 pub mod edge;
 pub mod gate;
+pub mod init;
 pub mod keys;
 pub mod log;
 pub mod metrics;

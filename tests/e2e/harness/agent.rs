@@ -143,14 +143,23 @@ impl Agent {
         Request::post(url, function_call(call, function, arguments).to_string()).send()
     }
 
+    /// Where it is, with what it asks for.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{USER}:{PASSWORD}@{}/bank", self.address)
+    }
+
     /// What the agent did for a call.
     pub(crate) fn did(&self, call: &Call) -> Vec<Value> {
+        self.did_all().into_iter().filter(|line| line["call_id"] == call.id).collect()
+    }
+
+    /// What the agent did at all.
+    pub(crate) fn did_all(&self) -> Vec<Value> {
         let path: PathBuf = self.folder.path().join("agent.jsonl");
         let text = fs::read_to_string(path).unwrap_or_default();
         // The last line may be half written.
         let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        let lines = lines.map(|line| serde_json::from_str::<Value>(line).expect("the agent writes JSON"));
-        lines.filter(|line| line["call_id"] == call.id).collect()
+        lines.map(|line| serde_json::from_str::<Value>(line).expect("the agent writes JSON")).collect()
     }
 
     /// How often it ran a function for a call.

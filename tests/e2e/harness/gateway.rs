@@ -161,6 +161,8 @@ impl Folder {
         for (name, value) in [
             ("AGENT_USER", USER),
             ("AGENT_PASSWORD", PASSWORD),
+            ("SWML_BASIC_AUTH_USER", USER),
+            ("SWML_BASIC_AUTH_PASSWORD", PASSWORD),
             ("GATEWAY_PASSWORD", GATEWAY_PASSWORD),
             ("OTHER_PASSWORD", OTHER_PASSWORD),
             ("TOKEN_KEY", TOKEN_KEY),

@@ -132,7 +132,8 @@ fn refused(denial: decide::Denial) -> Refused {
     Refused { reason: denial.reason, reply: denial.reply() }
 }
 
-fn seed() -> Seed {
+/// What policies are compiled with.
+pub fn seed() -> Seed {
     Seed { process_key: MacKey::new(b"process"), generated_password: Secret::new(PLATFORM_PASSWORD) }
 }
 

@@ -1,0 +1,231 @@
+//! Asks an agent as anyone can who reaches it, for `init` and `doctor`: a few requests, each bounded in time and size.
+//!
+//! It is no way past the gateway: what passes through that goes by [`upstream`](crate::upstream), with a permit.
+
+use std::{cell::Cell, io::Read, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::json;
+use swaigate_core::{
+    basic, json,
+    policy::{Agent, Policies, compile_for_upstream},
+    secret::Secret,
+};
+use ureq::{
+    http,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+use crate::{keys, random, reload, run};
+
+/// How many requests one command makes at most.
+const MAX_REQUESTS: u32 = 25;
+
+/// For one whole exchange.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How much of an answer is read, in bytes.
+const MAX_ANSWER: u64 = 4 << 20;
+
+/// A public URL that is nobody's (RFC 6761, 6.4), so that no URL of a document is taken for the gateway's.
+const NO_GATEWAY: &str = "http://gateway.invalid";
+
+/// A way to one agent.
+pub struct Client {
+    http: ureq::Agent,
+    policies: Policies,
+    left: Cell<u32>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Question<'q> {
+    /// The method.
+    pub method: http::Method,
+    /// Path and query, at the agent's origin.
+    pub target: &'q str,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// More headers.
+    pub headers: Vec<(&'static str, &'q str)>,
+    /// JSON; nothing for a GET.
+    pub body: Vec<u8>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credentials {
+    /// Whoever has the user and password in the URL.
+    Own,
+    /// A stranger.
+    None,
+    /// A stranger who guesses.
+    Wrong,
+}
+
+/// What is answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body, as far as it is read.
+    pub body: Vec<u8>,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// For the agent at this URL, whose user and password are the agent's own.
+    ///
+    /// # Errors
+    /// If it is no agent's URL, or the machine's root certificates can't be read.
+    pub fn new(url: &str) -> anyhow::Result<Self> {
+        let agent = compile_for_upstream(url, &run::seed()?).map_err(|mistakes| reload::told(&mistakes))?;
+        let tls = if agent.upstream.https { Some(tls()?) } else { None };
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("swaigate/", env!("CARGO_PKG_VERSION")))
+            .timeout_global(Some(TIMEOUT))
+            .tls_config(tls.unwrap_or_default())
+            .build();
+        let public = NO_GATEWAY.parse()?;
+        let policies = Policies::new(public, vec![agent], keys::ephemeral_ring()?);
+        let policies = policies.map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))?;
+        Ok(Self { http: config.new_agent(), policies, left: Cell::new(MAX_REQUESTS) })
+    }
+
+    /// The agent as a policy would have it, and alone.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// The agent.
+    pub fn agent(&self) -> &Arc<Agent> {
+        &self.policies.agents()[0]
+    }
+
+    /// A path below the agent's own.
+    pub fn path(&self, below: &str) -> String {
+        let path = format!("{}{below}", self.agent().upstream.path);
+        if path.is_empty() { "/".to_owned() } else { path }
+    }
+
+    /// The agent's origin, without its credentials.
+    pub fn origin(&self) -> String {
+        let upstream = &self.agent().upstream;
+        format!("{}://{}", if upstream.https { "https" } else { "http" }, upstream.host_header())
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// If there is no answer, or enough was asked already.
+    pub fn ask(&self, question: &Question<'_>) -> anyhow::Result<Answer> {
+        let left = self.left.get().checked_sub(1).context("enough was asked; this is a defect")?;
+        self.left.set(left);
+        let url = format!("{}{}", self.origin(), question.target);
+        let mut request = http::Request::builder().method(&question.method).uri(url);
+        if let Some(header) = self.authorization(question.credentials) {
+            request = request.header("Authorization", header.expose());
+        }
+        for (name, value) in &question.headers {
+            request = request.header(*name, *value);
+        }
+        let answered = if question.method == http::Method::GET {
+            self.http.run(request.body(())?)
+        } else {
+            self.http.run(request.header("Content-Type", "application/json").body(&question.body[..])?)
+        };
+        let mut answer = answered?;
+        let mut body = Vec::new();
+        answer.body_mut().as_reader().take(MAX_ANSWER).read_to_end(&mut body).context("the answer breaks off")?;
+        Ok(Answer { status: answer.status().as_u16(), body })
+    }
+
+    fn authorization(&self, credentials: Credentials) -> Option<Secret> {
+        match credentials {
+            Credentials::Own => self.agent().upstream.credentials.as_ref().map(|own| own.header.clone()),
+            Credentials::None => None,
+            Credentials::Wrong => Some(basic::header("swaigate", b"a password that nobody has")),
+        }
+    }
+
+    /// The agent's document, as the platform gets it for a call.
+    ///
+    /// # Errors
+    /// If there is none: what was answered instead, and what may be wrong.
+    pub fn document(&self) -> anyhow::Result<String> {
+        let target = self.path("");
+        let answer = self.ask(&Question::fetch(&target, Credentials::Own)?);
+        let answer = answer.with_context(|| format!("{} doesn't answer", self.origin()))?;
+        let place = format!("{}{target}", self.origin());
+        match answer.status {
+            200 => {}
+            401 if self.agent().upstream.credentials.is_none() => {
+                bail!("{place} asks for a password; write `--upstream http://user:password@…`, with the agent's own")
+            }
+            401 => bail!("{place} refuses the user and password in the URL"),
+            403 => bail!("{place} answers 403: perhaps it has a signing key, and asks for the platform's signature"),
+            status => bail!("{place} answers {status}, and no SWML"),
+        }
+        let root = json::parse(&answer.body).with_context(|| format!("{place} answers what is no SWML in JSON"))?;
+        ensure!(root.get("sections").is_some(), "{place} answers 200, but no SWML; is that the agent's path?");
+        Ok(String::from_utf8(answer.body)?)
+    }
+
+    /// Whether MCP is spoken at `/mcp`, which runs functions without their tokens (PROTOCOL.md, 2.7).
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub fn serves_mcp(&self, credentials: Credentials) -> anyhow::Result<bool> {
+        let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": { "name": "swaigate", "version": env!("CARGO_PKG_VERSION") } } });
+        let answer = self.ask(&Question::post(&self.path("/mcp"), credentials, hello.to_string()))?;
+        let is_rpc = |root: &json::Node<'_>| root.get("jsonrpc").is_some() && root.get("result").is_some();
+        Ok(answer.status == 200 && json::parse(&answer.body).is_ok_and(|root| is_rpc(&root)))
+    }
+}
+
+/// The machine's own root certificates, as for a gateway's upstream.
+fn tls() -> anyhow::Result<TlsConfig> {
+    let roots = rustls_native_certs::load_native_certs().context("the machine's root certificates can't be read")?;
+    let roots: Vec<_> = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = RootCerts::Specific(Arc::new(roots));
+    Ok(TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build())
+}
+
+// === impl Question ===
+
+impl<'q> Question<'q> {
+    /// A GET.
+    pub fn get(target: &'q str, credentials: Credentials) -> Self {
+        Self { method: http::Method::GET, target, credentials, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// A POST of JSON.
+    pub fn post(target: &'q str, credentials: Credentials, body: impl Into<Vec<u8>>) -> Self {
+        Self { method: http::Method::POST, body: body.into(), ..Self::get(target, credentials) }
+    }
+
+    /// What the platform sends when a call comes in (PROTOCOL.md, 5), for a call and a caller that there never were: each
+    /// its own, so that no limit on real ones is touched.
+    ///
+    /// # Errors
+    /// If the operating system gives no random bytes.
+    pub fn fetch(target: &'q str, credentials: Credentials) -> anyhow::Result<Self> {
+        let number = u32::from_be_bytes(random::bytes()?);
+        let id = format!("swaigate-{number:08x}");
+        // Area code 555 is nobody's.
+        let from = format!("+1555{:07}", number % 10_000_000);
+        let call = json!({ "call": {
+            "call_id": id, "node_id": "swaigate", "segment_id": id, "call_state": "created", "direction": "inbound",
+            "type": "phone", "from": from, "to": "+15555550100", "from_number": from, "to_number": "+15555550100",
+            "headers": [], "project_id": "swaigate", "space_id": "swaigate" }, "vars": {}, "envs": {}, "params": {} });
+        Ok(Self::post(target, credentials, call.to_string()))
+    }
+}
