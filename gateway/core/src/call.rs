@@ -2,7 +2,7 @@
 //!
 //! Every field name here is the platform's (PROTOCOL.md, sections 4 to 6 and 9).
 
-use crate::{json::Node, token::Kind};
+use crate::{json::Node, record::Medium, token::Kind};
 
 /// The remote party of a call, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,10 @@ pub enum Caller {
 /// What a SWML fetch says about its call.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CallFacts<'b> {
-    /// `call.call_id`, or `message.message_id`.
+    /// `call.call_id`, `message.message_id`, or the conversation's id in AI chat.
     pub call_id: Option<&'b str>,
+    /// How the other end is talked to.
+    pub medium: Medium,
     /// Who is on the other end: `from` of an inbound call, `to` of an outbound one.
     pub caller: Caller,
     /// The number on this side.
@@ -26,8 +28,10 @@ pub struct CallFacts<'b> {
 
 /// Reads the call object of a SWML fetch (PROTOCOL.md, section 5).
 pub fn facts_of_fetch<'b>(body: &'b Node<'_>) -> CallFacts<'b> {
+    let medium = medium_of_fetch(body);
+    let outer_id = body.str_at("call_id").or_else(|| body.str_at("conversation_id"));
     let Some(call) = body.get("call").or_else(|| body.get("message")).filter(|call| call.is_object()) else {
-        return CallFacts { call_id: body.str_at("call_id"), caller: Caller::Unidentified, called: None };
+        return CallFacts { call_id: outer_id, medium, caller: Caller::Unidentified, called: None };
     };
     let outbound = call.str_at("direction").is_some_and(|direction| direction.starts_with("outbound"));
     let (remote, local) = if outbound { ("to", "from") } else { ("from", "to") };
@@ -35,10 +39,33 @@ pub fn facts_of_fetch<'b>(body: &'b Node<'_>) -> CallFacts<'b> {
     let remote = call.str_at(remote).or_else(|| call.str_at(number_key));
     let is_phone = call.str_at("type").is_none_or(|kind| kind == "phone" || kind == "sms" || kind == "mms");
     CallFacts {
-        call_id: call.str_at("call_id").or_else(|| call.str_at("message_id")).or_else(|| body.str_at("call_id")),
+        call_id: call.str_at("call_id").or_else(|| call.str_at("message_id")).or(outer_id),
+        medium,
         caller: remote.filter(|_| is_phone).map_or(Caller::Unidentified, Caller::from_number),
         called: call.str_at(local),
     }
+}
+
+/// In AI chat a document is fetched for a conversation, with what the visitor's page says of itself.
+fn medium_of_fetch(body: &Node<'_>) -> Medium {
+    let call = body.get("call");
+    let says_chat =
+        [body.str_at("conversation_type"), call.and_then(|call| call.str_at("type"))].contains(&Some("chat"));
+    let is_a_page = body.get("params").is_some_and(|params| params.get("user_meta_data").is_some());
+    if body.get("message").is_some() && call.is_none() {
+        Medium::Messaging
+    } else if says_chat || is_a_page {
+        Medium::Chat
+    } else {
+        Medium::Voice
+    }
+}
+
+/// Whether a summary says that the AI's part in the call is over. The same endpoint is asked for an earlier
+/// conversation when one begins (PROTOCOL.md, 6).
+pub fn is_over(summary: &Node<'_>) -> bool {
+    summary.str_at("action") != Some("fetch_conversation")
+        && summary.str_at("content_disposition") != Some("agent.load_conversation")
 }
 
 /// The remote party that a SWAIG body names.
@@ -74,7 +101,8 @@ pub fn call_ids<'b>(body: &'b Node<'_>, kind: Kind) -> Vec<&'b str> {
             let leg = |name: &str| call.and_then(|call| call.get(name)).and_then(|leg| leg.str_at("call_id"));
             let own = within("call", "call_id")
                 .or_else(|| within("message", "message_id"))
-                .or_else(|| body.str_at("call_id"));
+                .or_else(|| body.str_at("call_id"))
+                .or_else(|| body.str_at("conversation_id"));
             &[own, leg("parent"), leg("peer")]
         }
         Kind::Callback => &[within("params", "call_id").or_else(|| body.str_at("call_id"))],

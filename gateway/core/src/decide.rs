@@ -21,11 +21,12 @@ use std::sync::Arc;
 
 pub use admit::{Admission, Admitted, Head, Pending, admit};
 pub use conclude::{Answers, Forward, Permit, Refusal, conclude};
-pub use judge::{CellKey, Check, Family, Moment, Plan, Subject, judge};
+pub use judge::{CallEvent, CallKey, CellKey, Check, Family, Moment, Plan, Subject, judge};
 pub use release::{AgentAnswer, release};
 
 use crate::{
     policy::{Agent, Sentences},
+    record::Medium,
     verdict::{self, Reason, Reply, Route},
 };
 
@@ -41,6 +42,8 @@ pub struct Denial {
     pub agent: Option<Arc<Agent>>,
     /// In how many seconds to ask again, where that is known.
     pub retry_after: Option<u64>,
+    /// How the caller is talked to.
+    pub medium: Medium,
 }
 
 // === impl Denial ===
@@ -48,19 +51,19 @@ pub struct Denial {
 impl Denial {
     /// A refusal before an agent was found.
     pub fn stranger(reason: Reason) -> Self {
-        Self { reason, route: Route::Unknown, agent: None, retry_after: None }
+        Self { reason, route: Route::Unknown, agent: None, retry_after: None, medium: Medium::default() }
     }
 
     /// A refusal of what was asked of an agent.
     pub fn of(reason: Reason, route: Route, agent: &Arc<Agent>) -> Self {
-        Self { reason, route, agent: Some(Arc::clone(agent)), retry_after: None }
+        Self { reason, route, agent: Some(Arc::clone(agent)), retry_after: None, medium: Medium::default() }
     }
 
     /// What is answered.
     pub fn reply(&self) -> Reply {
         let unnamed = Sentences::default();
         let say = self.agent.as_ref().map_or(&unnamed, |agent| &agent.say);
-        let mut reply = verdict::reply(self.route, self.reason, say);
+        let mut reply = verdict::reply(self.route, self.reason, say, self.medium);
         if self.reason == Reason::MethodNotAllowed {
             reply.allow = Some(crate::route::methods(self.route).1);
         }

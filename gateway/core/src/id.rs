@@ -30,6 +30,10 @@ pub struct CallDigest(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallerDigest(pub [u8; 16]);
 
+/// What two requests have in common if one is the other sent again: the same URL, its token included, and the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RepeatKey(pub [u8; 32]);
+
 /// A name that breaks the rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -63,6 +67,11 @@ impl FunctionName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether the platform calls this function when the call has ended.
+    pub fn is_hangup(&self) -> bool {
+        matches!(self.as_str(), "hangup_hook" | "stop_hook")
     }
 
     /// Whether the platform calls this function by itself, at the call's start or end, and not the model

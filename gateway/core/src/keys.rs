@@ -168,6 +168,11 @@ impl KeyRing {
         &self.keys[0]
     }
 
+    /// All of them, newest first.
+    pub fn all(&self) -> &[Key] {
+        &self.keys
+    }
+
     /// The key that a token names, if it is still listed.
     pub fn find(&self, tag: KeyTag) -> Option<&Key> {
         self.keys.iter().find(|key| key.tag == tag)

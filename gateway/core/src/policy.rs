@@ -69,6 +69,8 @@ pub struct Agent {
     pub say: Sentences,
     /// Arguments whose values are not written down.
     pub sensitive: SensitiveNames,
+    /// Paths below [`Agent::path`] at which documents are fetched besides it, without a slash at their end.
+    pub routing_callbacks: Vec<String>,
     /// What else of the agent is reachable.
     pub expose: Expose,
     /// The largest bodies, in bytes.
@@ -142,8 +144,12 @@ pub enum UrlCredentials {
 pub struct TokenRules {
     /// For tools, and for SWML of the same call. A call may last 14,400 s.
     pub lifetime: Duration,
+    /// The same for conversations of AI chat, which fetch their document but once.
+    pub chat_lifetime: Duration,
     /// How much longer hooks, summaries and callbacks are accepted, which come after the call's end.
     pub grace: Duration,
+    /// How long a call's functions and documents go on being served after its end was heard of.
+    pub ended_grace: Duration,
     /// What becomes of documents that were fetched without a call id.
     pub unbound: Unbound,
 }
@@ -197,6 +203,8 @@ pub struct Sentences {
     pub limited: String,
     /// The call has lasted longer than its tokens live.
     pub expired: String,
+    /// The call has ended.
+    pub ended: String,
     /// The agent takes longer than [`Timeouts::answer`].
     pub slow: String,
     /// The agent doesn't answer, or not with what the gateway can vouch for.
@@ -407,6 +415,7 @@ impl Default for Sentences {
         Self {
             limited: "You've made too many requests. Please wait a moment.".into(),
             expired: "This call has gone on for too long. Please call again.".into(),
+            ended: "This call has ended. Please call again.".into(),
             slow: "That is taking longer than expected. Please ask again in a moment.".into(),
             unavailable: "This service is temporarily unavailable. Please try again later.".into(),
         }
@@ -417,7 +426,9 @@ impl Default for TokenRules {
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(14_400),
+            chat_lifetime: Duration::from_secs(86_400),
             grace: Duration::from_secs(900),
+            ended_grace: Duration::from_secs(60),
             unbound: Unbound::Bind(Duration::from_secs(300)),
         }
     }

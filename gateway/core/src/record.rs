@@ -2,6 +2,27 @@
 
 use crate::id::{CallerDigest, DocumentId};
 
+/// How the person on the other end is talked to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// On the phone.
+    #[default]
+    Voice,
+    /// In text messages.
+    Messaging,
+    /// In AI chat.
+    Chat,
+}
+
+/// How a request was recognised as one that was sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The first is under way, and this one waited for its answer.
+    Joined,
+    /// The first was answered, and this one got the same.
+    Stored,
+}
+
 /// What was learned about a request until its end, whatever that was. A field that stayed empty was not learned.
 #[derive(Debug, Default, Clone)]
 pub struct Facts {
@@ -21,6 +42,10 @@ pub struct Facts {
     pub called: Option<String>,
     /// The document that the request's token left in, or the one that was made for it.
     pub document: Option<DocumentId>,
+    /// How the person on the other end is talked to.
+    pub medium: Medium,
+    /// Whether it is a request that was sent before.
+    pub repeat: Option<Repeat>,
     /// The published parameters of the function, as the start of their SHA-256.
     pub schema: Option<[u8; 8]>,
     /// The function's arguments as JSON, sensitive values redacted.
@@ -49,6 +74,27 @@ pub enum Bypass {
     External,
     /// Its URL is made by the platform from a template.
     Templated,
+}
+
+impl Medium {
+    /// Its name in audit records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Medium::Voice => "voice",
+            Medium::Messaging => "messaging",
+            Medium::Chat => "chat",
+        }
+    }
+}
+
+impl Repeat {
+    /// Its name in audit records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Repeat::Joined => "joined",
+            Repeat::Stored => "stored",
+        }
+    }
 }
 
 impl Bypass {

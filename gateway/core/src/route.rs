@@ -162,12 +162,18 @@ fn route_without_token(agent: &Agent, below: &str) -> Option<Route> {
     match below {
         "" | "/" => Some(Route::Swml),
         "/health" if agent.expose.health.is_some() => Some(Route::Health),
+        _ if is_routing_callback(agent, below) => Some(Route::Swml),
         _ if agent.expose.has(below) => Some(Route::Exposed),
         "/swaig" | "/swaig/" => Some(Route::Swaig),
         "/post_prompt" | "/post_prompt/" => Some(Route::Summary),
         "/debug_events" | "/debug_events/" => Some(Route::Debug),
         _ => None,
     }
+}
+
+/// The SDKs answer with and without a slash at the end (PROTOCOL.md, 1.1).
+fn is_routing_callback(agent: &Agent, below: &str) -> bool {
+    agent.routing_callbacks.iter().any(|path| below == path || below.strip_suffix('/') == Some(path))
 }
 
 fn has_dot_segment(path: &str) -> bool {

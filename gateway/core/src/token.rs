@@ -89,6 +89,7 @@ pub struct UnverifiedToken {
 pub struct VerifiedToken {
     claims: Claims,
     key: KeyTag,
+    mac: [u8; MAC],
 }
 
 /// Per-call credentials whose password one of the ring's keys has signed.
@@ -316,7 +317,7 @@ impl UnverifiedToken {
         if now.unix_seconds() >= self.claims.expiry {
             return Err(TokenError::Expired);
         }
-        Ok(VerifiedToken { claims: self.claims, key: self.key })
+        Ok(VerifiedToken { claims: self.claims, key: self.key, mac: self.mac })
     }
 }
 
@@ -326,6 +327,11 @@ impl VerifiedToken {
     /// What it says.
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// What stands for the claims and for all that the token is bound to. It is as secret as the token.
+    pub fn mac(&self) -> &[u8] {
+        &self.mac
     }
 
     /// What names that key.

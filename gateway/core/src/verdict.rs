@@ -3,7 +3,7 @@
 //! A refusal is heard by a person: on a phone call a 4xx is a stutter and a 5xx is asked again up to three times
 //! (PROTOCOL.md, 4.5). So strangers get a status, and whoever has proved to be the platform gets a sentence.
 
-use crate::{json::quote, policy::Sentences, token::Kind};
+use crate::{json::quote, policy::Sentences, record::Medium, token::Kind};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,6 +110,8 @@ reasons! {
     TokenExpired => "token_expired",
     /// The document was fetched without a call id, and the policy refuses such, or its window is over.
     TokenUnbound => "token_unbound",
+    /// The call has ended: its functions are not called and no document is made for it any more.
+    CallEnded => "call_ended",
 
     /// A limit is reached.
     Limited => "limited",
@@ -167,6 +169,8 @@ pub struct Reply {
     pub allow: Option<&'static str>,
     /// In how many seconds to ask again.
     pub retry_after: Option<u64>,
+    /// Where to ask instead (3xx).
+    pub location: Option<String>,
 }
 
 /// What a reason is to whom it is told.
@@ -177,10 +181,10 @@ enum Telling<'s> {
     Caller(&'s str, u16),
 }
 
-/// The table: what is answered on a route for a reason.
-pub fn reply(route: Route, reason: Reason, say: &Sentences) -> Reply {
+/// The table: what is answered on a route for a reason. `medium` is how a document talks to its caller.
+pub fn reply(route: Route, reason: Reason, say: &Sentences, medium: Medium) -> Reply {
     match (telling(reason, say), route) {
-        (Telling::Caller(sentence, _), Route::Swml) => Reply::json(200, spoken_document(sentence)),
+        (Telling::Caller(sentence, _), Route::Swml) => Reply::json(200, last_document(sentence, medium)),
         (Telling::Caller(sentence, _), Route::Swaig) => Reply::json(200, spoken_response(sentence)),
         (
             Telling::Caller(_, status),
@@ -223,6 +227,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         | Reason::TokenForeignCall
         | Reason::TokenUnbound => Client(403, "forbidden"),
         Reason::TokenExpired => Caller(&say.expired, 403),
+        Reason::CallEnded => Caller(&say.ended, 403),
         Reason::Limited => Caller(&say.limited, 429),
         Reason::AnswerSlow => Caller(&say.slow, 504),
         Reason::AgentTimeout => Caller(&say.unavailable, 504),
@@ -241,12 +246,21 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
     }
 }
 
-/// A document that says a sentence and ends the call.
-fn spoken_document(sentence: &str) -> String {
-    let say = quote(&format!("say:{sentence}"));
-    format!(
-        r#"{{"version":"1.0.0","sections":{{"main":[{{"answer":{{}}}},{{"play":{{"url":{say}}}}},{{"hangup":{{}}}}]}}}}"#
-    )
+/// A document that says a sentence and ends: in AI chat, an AI with no functions that knows nothing else to say.
+fn last_document(sentence: &str, medium: Medium) -> String {
+    let main = match medium {
+        Medium::Voice => {
+            let say = quote(&format!("say:{sentence}"));
+            format!(r#"{{"answer":{{}}}},{{"play":{{"url":{say}}}}},{{"hangup":{{}}}}"#)
+        }
+        Medium::Messaging => format!(r#"{{"reply":{{"body":{}}}}}"#, quote(sentence)),
+        Medium::Chat => {
+            let prompt =
+                quote(&format!("Whatever you are asked, answer with this sentence and nothing else: {sentence}"));
+            format!(r#"{{"ai":{{"prompt":{{"text":{prompt}}}}}}}"#)
+        }
+    };
+    format!(r#"{{"version":"1.0.0","sections":{{"main":[{main}]}}}}"#)
 }
 
 /// A SWAIG answer that the model speaks.
@@ -266,6 +280,7 @@ impl Reply {
             challenge: status == 401,
             allow: None,
             retry_after: matches!(status, 429 | 503).then_some(1),
+            location: None,
         }
     }
 
@@ -318,6 +333,7 @@ impl Reason {
             | Reason::TokenForeignCall
             | Reason::TokenExpired
             | Reason::TokenUnbound
+            | Reason::CallEnded
             | Reason::Limited
             | Reason::Internal => false,
         }
@@ -417,7 +433,7 @@ mod tests {
     fn every_answer_is_json() {
         for route in Route::ALL {
             for reason in Reason::ALL {
-                let reply = reply(route, *reason, &Sentences::default());
+                let reply = reply(route, *reason, &Sentences::default(), Medium::Voice);
                 assert!(json::parse(&reply.body).is_ok(), "{route:?} {reason:?}");
             }
         }
@@ -430,7 +446,7 @@ mod tests {
             for reason in Reason::ALL {
                 // Whoever has proved nothing yet is not the platform, as far as anyone knows.
                 let is_strangers = *reason == Reason::CredentialsUnchecked;
-                let status = reply(route, *reason, &Sentences::default()).status;
+                let status = reply(route, *reason, &Sentences::default(), Medium::Voice).status;
                 assert!(status < 500 || is_strangers, "{route:?} {reason:?}");
             }
         }
@@ -439,14 +455,24 @@ mod tests {
     #[test]
     fn what_a_caller_hears_is_the_policys_sentence() {
         let say = Sentences { limited: "Slow \"down\".".into(), ..Sentences::default() };
-        let spoken = reply(Route::Swaig, Reason::Limited, &say);
+        let spoken = reply(Route::Swaig, Reason::Limited, &say, Medium::Voice);
         assert_eq!((spoken.status, spoken.body), (200, br#"{"response":"Slow \"down\"."}"#.to_vec()));
 
-        let document = reply(Route::Swml, Reason::Limited, &say);
+        let document = reply(Route::Swml, Reason::Limited, &say, Medium::Voice);
         let parsed = json::parse(&document.body).unwrap();
         let steps = parsed.get("sections").unwrap().get("main").unwrap().items();
         assert_eq!(steps[1].get("play").unwrap().str_at("url"), Some("say:Slow \"down\"."));
         assert!(steps[2].get("hangup").is_some());
+    }
+
+    #[test]
+    fn a_document_speaks_as_its_reader_hears() {
+        let main = |medium| {
+            let document = reply(Route::Swml, Reason::Limited, &Sentences::default(), medium).body;
+            String::from_utf8(document).unwrap()
+        };
+        assert!(main(Medium::Messaging).contains(r#"[{"reply":{"body":"You've made too many"#));
+        assert!(main(Medium::Chat).contains(r#"[{"ai":{"prompt":{"text":"Whatever"#));
     }
 
     #[test]
@@ -459,7 +485,7 @@ mod tests {
                 (Reason::TokenMismatch, 403),
                 (Reason::NotFound, 404),
             ] {
-                let reply = reply(route, reason, &Sentences::default());
+                let reply = reply(route, reason, &Sentences::default(), Medium::Voice);
                 assert_eq!((reply.status, reply.challenge), (status, status == 401), "{route:?} {reason:?}");
             }
         }

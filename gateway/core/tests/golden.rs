@@ -13,7 +13,7 @@ use std::{
 use serde::Deserialize;
 use swaigate_core::{
     basic,
-    decide::{CellKey, Check, Subject},
+    decide::{CallEvent, CellKey, Check, Subject},
     id::AgentName,
     origin,
     policy::Per,
@@ -364,13 +364,22 @@ fn check_passed(passed: &Passed, expect: &Expected, forwarded: &str) -> Result<(
 
 /// `functions per caller +15551230001`, `bind call-1`.
 fn describe(check: &Check) -> String {
-    let call = |digest| [CALL, "call-2"].into_iter().find(|id| world::call_digest(id) == digest).unwrap_or("?");
+    let call =
+        |digest| [CALL, "call-2", "m"].into_iter().find(|id| world::call_digests(id).contains(&digest)).unwrap_or("?");
     let caller = |digest| {
         [CALLER, "+15551230002"].into_iter().find(|number| world::caller_digest(number) == digest).unwrap_or("?")
     };
     match check {
         Check::Bind { call: digest, until, .. } => {
             format!("bind {} within {}s", call(*digest), until - NOW.unix_seconds())
+        }
+        Check::Call { call: key, event, .. } => {
+            let what = match event {
+                CallEvent::Fetched => "fetched",
+                CallEvent::Used => "used",
+                CallEvent::Ended { .. } => "ended",
+            };
+            format!("{what} {}", call(key.call))
         }
         Check::Rate(CellKey { family, limit, subject, .. }) => {
             let per = if limit.per == Per::Call { "call" } else { "caller" };

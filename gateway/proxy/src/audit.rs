@@ -20,7 +20,7 @@ use std::{
 use serde::Serialize;
 use swaigate_core::{
     id::{AgentName, RequestId},
-    record::Facts,
+    record::{Facts, Medium, Repeat},
     time::Timestamp,
     verdict::{Decision, Reason, Route},
 };
@@ -264,6 +264,10 @@ struct Line<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    medium: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_mediated: Vec<NotMediated<'e>>,
@@ -304,6 +308,8 @@ impl<'e> From<&'e Entry> for Line<'e> {
             agent_us: entry.agent_time.map(micros),
             arguments: facts.arguments.as_deref().and_then(|json| serde_json::from_str(json).ok()),
             document: facts.document.map(|id| id.to_string()),
+            medium: Some(facts.medium).filter(|medium| *medium != Medium::Voice).map(Medium::as_str),
+            repeat: facts.repeat.map(Repeat::as_str),
             schema: facts.schema.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
             not_mediated: unmediated.map(|u| NotMediated { what: &u.what, how: u.how.as_str() }).collect(),
             detail: facts.detail.as_deref(),

@@ -1,7 +1,7 @@
 //! The pipeline of a request, on one page.
 //!
 //! ```text
-//! admit → judge → state → conclude → exchange → release → record
+//! admit → judge → repeat → state → conclude → exchange → release → record
 //! ```
 //!
 //! All of it happens inside of Pingora's `request_filter`: that is the only way to refuse before a byte goes to the
@@ -13,6 +13,7 @@ mod detach;
 mod head;
 mod ledger;
 mod progress;
+mod repeat;
 mod reply;
 
 use std::{
@@ -27,7 +28,7 @@ use pingora_core::{Error, ErrorType, Result, modules::http::HttpModules, upstrea
 use pingora_proxy::{ProxyHttp, Session};
 use swaigate_core::{
     decide::{self, Admission, Admitted, AgentAnswer, Denial, Moment, Permit, Plan},
-    id::DocumentId,
+    id::{DocumentId, RepeatKey},
     policy::Policies,
     record::Facts,
     time::Timestamp,
@@ -36,7 +37,13 @@ use swaigate_core::{
 use tokio::time::timeout;
 
 pub(crate) use self::progress::watching;
-use self::{body::Body, detach::Detachable, head::OwnedHead, ledger::Ledger};
+use self::{
+    body::Body,
+    detach::Detachable,
+    head::OwnedHead,
+    ledger::Ledger,
+    repeat::{Lead, Part},
+};
 use crate::{
     app::App,
     clock, random,
@@ -63,25 +70,35 @@ impl Gate {
         Self { app, upstreams: Arc::new(upstreams) }
     }
 
-    async fn serve(&self, session: &mut Session, ledger: &mut Ledger) -> Result<Reply, Denial> {
+    async fn serve(&self, session: &mut Session, ledger: &mut Ledger) -> Result<Served, Denial> {
         let policies = self.app.policies.load_full();
         let head = head::read(session).map_err(Denial::stranger)?;
         let now = clock::now();
 
         let admitted = self.admit(&policies, &head, now, ledger).await?;
         if let Some(reply) = self.app.health.recent(&admitted) {
-            return Ok(reply);
+            return Ok(Served { reply, request: None });
         }
         let moment = moment(now, &admitted).map_err(|reason| admitted.deny(reason))?;
         let body = body::read(session, &self.app, &admitted).await.map_err(|reason| admitted.deny(reason))?;
         let plan = judge(admitted, &policies, &body, moment, ledger).await?;
+        let request = plan.repeat();
+        let lead = match repeat::take_part(&self.app, &plan).await {
+            Part::Alone => None,
+            Part::First(lead) => Some(lead),
+            Part::Again(repeat, answered) => {
+                ledger.facts().repeat = Some(repeat);
+                return answered.map(|reply| Served { reply, request });
+            }
+        };
         let answers = self.app.state.apply(plan.checks(), moment.now).await;
         let permit = decide::conclude(plan, answers)?;
         ledger.keep_place().map_err(|reason| permit.deny(reason))?;
         let (agent, route) = (Arc::clone(permit.agent()), permit.route());
-        let reply = self.exchange_and_release(session, permit, policies, body, head.envelope, ledger).await?;
+        let exchange = Exchange { permit, lead, policies, body, envelope: head.envelope };
+        let reply = self.exchange_and_release(session, exchange, ledger).await?;
         self.app.health.remember(&agent, route, &reply);
-        Ok(reply)
+        Ok(Served { reply, request })
     }
 
     async fn admit(
@@ -122,17 +139,14 @@ impl Gate {
     async fn exchange_and_release(
         &self,
         session: &mut Session,
-        permit: Permit,
-        policies: Arc<Policies>,
-        body: Body,
-        envelope: Envelope,
+        mut exchange: Exchange,
         ledger: &mut Ledger,
     ) -> Result<Reply, Denial> {
-        let envelope = Envelope { request: Some(ledger.request()), ..envelope };
+        exchange.envelope.request = Some(ledger.request());
+        let permit = &exchange.permit;
         let patience = permit.agent().upstream.timeouts.answer;
         let (slow, gone) = (permit.deny(Reason::AnswerSlow), permit.deny(Reason::ClientGone));
         let is_cancelled = permit.is_cancelled_with_the_client();
-        let exchange = Exchange { permit, policies, body, envelope };
         let running = exchange.run(Arc::clone(&self.app), Arc::clone(&self.upstreams), ledger.facts_so_far());
         let late = (!is_cancelled).then(|| ledger.for_late_answer());
         let mut running = Detachable::new(Box::pin(running), late);
@@ -158,6 +172,12 @@ impl Gate {
     }
 }
 
+/// What is answered, and which request's answer that is, if it may be sent again.
+struct Served {
+    reply: Reply,
+    request: Option<RepeatKey>,
+}
+
 /// What came of an exchange.
 struct Outcome {
     result: Result<Reply, Denial>,
@@ -167,6 +187,7 @@ struct Outcome {
 
 struct Exchange {
     permit: Permit,
+    lead: Option<Lead>,
     policies: Arc<Policies>,
     body: Body,
     envelope: Envelope,
@@ -174,7 +195,7 @@ struct Exchange {
 
 impl Exchange {
     async fn run(self, app: Arc<App>, upstreams: Arc<Upstreams>, mut facts: Facts) -> Outcome {
-        let Exchange { permit, policies, body, envelope } = self;
+        let Exchange { permit, lead, policies, body, envelope } = self;
         let _flight = app.take_off();
         let started = Instant::now();
         let sent = match &permit.forward().edited {
@@ -191,6 +212,9 @@ impl Exchange {
                 (Err(permit.deny(failure.reason)), facts)
             }
         };
+        if let Some(lead) = lead {
+            lead.finish(&result);
+        }
         Outcome { result, facts, agent_time }
     }
 }
@@ -284,15 +308,19 @@ impl ProxyHttp for Gate {
         let _flight = self.app.take_off();
         let mut ledger = Ledger::open(Arc::clone(&self.app), session);
         let outcome = self.serve(session, &mut ledger).await;
-        let (reply, reason) = match outcome {
-            Ok(reply) => (reply, Reason::Ok),
+        let (Served { reply, request }, reason) = match outcome {
+            Ok(served) => (served, Reason::Ok),
             Err(denial) => {
                 ledger.refused(&denial);
-                (denial.reply(), denial.reason)
+                (Served { reply: denial.reply(), request: None }, denial.reason)
             }
         };
-        let delivered = reply::write(session, reply, reason, ledger.request()).await;
-        ledger.close(reason, delivered);
+        let is_lost = request.is_some() && reply::has_left(session).await;
+        let delivery = reply::write(session, reply, reason, ledger.request()).await;
+        if let Some(request) = request.filter(|_| delivery.complete && !is_lost) {
+            self.app.state.delivered(request);
+        }
+        ledger.close(reason, delivery);
         Ok(true)
     }
 

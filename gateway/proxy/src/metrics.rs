@@ -7,6 +7,7 @@ use prometheus::{
 };
 use swaigate_core::{
     policy::Policies,
+    record::Repeat,
     verdict::{Decision, Reason, Route},
 };
 
@@ -32,6 +33,10 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     cells: IntGauge,
     bindings: IntGauge,
+    calls: IntGauge,
+    repeats: IntGauge,
+    answer_bytes: IntGauge,
+    repeated: IntCounterVec,
     overflows: IntGauge,
     reloads: IntCounterVec,
     last_reload: Gauge,
@@ -113,6 +118,17 @@ impl Metrics {
                 "swaigate_document_bindings",
                 "Documents that are bound to the call that used them first.",
             )?,
+            calls: gauge("swaigate_calls", "Calls under way or ended whose tokens are not dead yet.")?,
+            repeats: gauge(
+                "swaigate_repeatable_requests",
+                "Requests that may be sent again: those under way, and kept answers.",
+            )?,
+            answer_bytes: gauge("swaigate_kept_answer_bytes", "Bytes of answers kept for repeated requests.")?,
+            repeated: counters(
+                "swaigate_repeated_requests_total",
+                "Requests that were sent before, by whether they joined the first or got its stored answer.",
+                &["agent", "how"],
+            )?,
             overflows: gauge(
                 "swaigate_limiter_overflows",
                 "Requests counted in a shared cell, for want of a free one.",
@@ -140,6 +156,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a request that was sent before.
+    pub fn repeated(&self, agent: &str, how: Repeat) {
+        self.repeated.with_label_values(&[agent, how.as_str()]).inc();
+    }
+
     /// Counts a failed exchange.
     pub fn upstream_error(&self, agent: &str, reason: Reason) {
         self.upstream_errors.with_label_values(&[agent, reason.as_str()]).inc();
@@ -158,6 +179,9 @@ impl Metrics {
     pub fn keep_agents(&self, before: &Policies, after: &Policies) {
         for agent in before.agents().iter().filter(|agent| after.agent(&agent.name).is_none()) {
             let name = agent.name.as_str();
+            for how in [Repeat::Joined, Repeat::Stored] {
+                let _ = self.repeated.remove_label_values(&[name, how.as_str()]);
+            }
             for route in Route::ALL.map(Route::as_str) {
                 let _ = self.gateway_seconds.remove_label_values(&[name, route]);
                 let _ = self.agent_seconds.remove_label_values(&[name, route]);
@@ -175,9 +199,17 @@ impl Metrics {
     /// # Errors
     /// If the encoder fails.
     pub fn text(&self, gauges: Gauges) -> Result<Vec<u8>, prometheus::Error> {
-        self.cells.set(i64::try_from(gauges.cells).unwrap_or(i64::MAX));
-        self.bindings.set(i64::try_from(gauges.bindings).unwrap_or(i64::MAX));
-        self.overflows.set(i64::try_from(gauges.overflows).unwrap_or(i64::MAX));
+        let Gauges { cells, bindings, calls, repeats, answer_bytes, overflows } = gauges;
+        for (gauge, count) in [
+            (&self.cells, cells),
+            (&self.bindings, bindings),
+            (&self.calls, calls),
+            (&self.repeats, repeats),
+            (&self.answer_bytes, answer_bytes),
+        ] {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.overflows.set(i64::try_from(overflows).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -208,7 +240,9 @@ mod tests {
         });
         metrics.upstream_error("bank", Reason::AgentTimeout);
         metrics.reloaded(Err(()));
-        let text = String::from_utf8(metrics.text(Gauges { cells: 3, bindings: 2, overflows: 1 }).unwrap()).unwrap();
+        metrics.repeated("bank", Repeat::Joined);
+        let gauges = Gauges { cells: 3, bindings: 2, calls: 4, repeats: 5, answer_bytes: 6, overflows: 1 };
+        let text = String::from_utf8(metrics.text(gauges).unwrap()).unwrap();
         for line in [
             r#"swaigate_requests_total{agent="bank",decision="refuse",reason="limited",route="swaig"} 1"#,
             r#"swaigate_gateway_seconds_bucket{agent="bank",route="swaig",le="0.0001"} 1"#,
@@ -217,6 +251,10 @@ mod tests {
             r#"swaigate_reloads_total{result="refused"} 1"#,
             "swaigate_limiter_cells 3",
             "swaigate_document_bindings 2",
+            "swaigate_calls 4",
+            "swaigate_repeatable_requests 5",
+            "swaigate_kept_answer_bytes 6",
+            r#"swaigate_repeated_requests_total{agent="bank",how="joined"} 1"#,
             "swaigate_limiter_overflows 1",
             concat!(r#"swaigate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {

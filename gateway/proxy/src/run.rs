@@ -36,8 +36,8 @@ use crate::{
     metrics::Metrics,
     random,
     reload::{self, Reloader},
-    settings::{Settings, Shutdown},
-    state::Embedded,
+    settings::{EmbeddedState, Settings, Shutdown},
+    state::{Bounds, Embedded},
     upstream::Upstreams,
 };
 
@@ -98,7 +98,7 @@ impl Gateway {
             .with_context(|| format!("{}: the audit log can't be opened", settings.audit.path.display()))?;
         let app = Arc::new(App::new(Parts {
             policies,
-            state: Box::new(Embedded::new(settings.state.max_cells)),
+            state: Box::new(Embedded::new(bounds(&settings.state))),
             audit,
             metrics,
             body_budget: settings.bodies.budget,
@@ -117,6 +117,15 @@ impl Gateway {
         writer.finish();
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+fn bounds(state: &EmbeddedState) -> Bounds {
+    Bounds {
+        cells: state.max_cells,
+        calls: state.max_calls,
+        answers: state.max_answers,
+        answer_bytes: state.max_answer_bytes,
     }
 }
 

@@ -86,6 +86,12 @@ pub struct EmbeddedState {
     pub path: PathBuf,
     /// How many rate cells are kept, 16 to 10,000,000. Beyond it the idlest go first.
     pub max_cells: usize,
+    /// How many calls are remembered until their tokens die, 16 to 10,000,000. Beyond it the first go first.
+    pub max_calls: usize,
+    /// How many requests that may be sent again are under way or answered, 16 to 10,000,000.
+    pub max_answers: usize,
+    /// The bytes of these answers, 64 KiB to 64 GiB.
+    pub max_answer_bytes: usize,
 }
 
 /// The audit log.
@@ -210,6 +216,15 @@ pub fn load_policies(settings: &Settings, seed: &Seed) -> Result<LoadedPolicies,
 pub fn key_ring(keys: &[TokenKey]) -> Result<KeyRing, KeyError> {
     let keys = keys.iter().map(|key| Key::new(&key.id, &key.secret)).collect::<Result<_, _>>()?;
     KeyRing::new(keys)
+}
+
+// === impl EmbeddedState ===
+
+impl EmbeddedState {
+    /// With its default bounds.
+    fn at(path: PathBuf) -> Self {
+        Self { path, max_cells: 100_000, max_calls: 100_000, max_answers: 65_536, max_answer_bytes: 64 << 20 }
+    }
 }
 
 // === impl Listener ===

@@ -1,28 +1,63 @@
-//! What outlives a request: who has asked how often, and which call owns which document.
+//! What outlives a request: who has asked how often, which call owns which document and which has ended, and what was
+//! answered to a request that may be sent again.
 //!
 //! A plan's checks are answered all at once: [`StateStore::apply`] is the one round trip of a request, and nothing above
 //! this trait assumes that there is one gateway only.
 
 mod embedded;
 
-use async_trait::async_trait;
-pub use embedded::Embedded;
-use swaigate_core::{
-    decide::{Answers, Check},
-    time::Timestamp,
-};
+use std::sync::Arc;
 
-/// Where counts and bindings are kept.
+use async_trait::async_trait;
+pub use embedded::{Bounds, Embedded};
+use swaigate_core::{
+    decide::{Answers, Check, Denial},
+    id::RepeatKey,
+    time::Timestamp,
+    verdict::Reply,
+};
+use tokio::sync::watch;
+
+/// Where counts, bindings, calls and answers are kept.
 #[async_trait]
 pub trait StateStore: Send + Sync {
     /// Answers all checks of one request. A request that one of them refuses is counted by none.
     async fn apply(&self, checks: &[Check], now: Timestamp) -> Answers;
+
+    /// Takes part in a request that may have been sent before. Whoever is the first ends it, with
+    /// [`finish`](Self::finish) or [`abandon`](Self::abandon).
+    async fn begin(&self, request: RepeatKey) -> Begun;
+
+    /// Tells those who wait what became of the first. An answer is kept for those who are still to come; a refusal isn't.
+    fn finish(&self, request: RepeatKey, outcome: Outcome);
+
+    /// The first came to nothing: one of those who wait is the first now.
+    fn abandon(&self, request: RepeatKey);
+
+    /// A kept answer was written whole to somebody who asked.
+    fn delivered(&self, request: RepeatKey);
 
     /// Forgets what no longer matters. Called now and then.
     fn sweep(&self, now: Timestamp);
 
     /// How much is kept.
     fn gauges(&self) -> Gauges;
+}
+
+/// What became of a request.
+pub type Outcome = Arc<Result<Reply, Denial>>;
+
+/// What is known of a request that may have been sent before.
+#[derive(Debug)]
+pub enum Begun {
+    /// Nothing: it is the first.
+    First,
+    /// It is under way. The channel closes without an outcome if the first is abandoned.
+    UnderWay(watch::Receiver<Option<Outcome>>),
+    /// It was answered.
+    Answered(Outcome),
+    /// As many as may be are under way.
+    Full,
 }
 
 /// How much a store keeps.
@@ -32,6 +67,12 @@ pub struct Gauges {
     pub cells: usize,
     /// Documents bound to a call.
     pub bindings: usize,
+    /// Calls under way or ended.
+    pub calls: usize,
+    /// Requests under way that may be sent again, and kept answers.
+    pub repeats: usize,
+    /// The bytes of the kept answers.
+    pub answer_bytes: usize,
     /// Requests that were counted in a shared cell, because all cells were in use.
     pub overflows: u64,
 }

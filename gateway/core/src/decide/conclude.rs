@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Check, Denial, Plan, rewrite::Lineage};
 use crate::{
     policy::Agent,
+    record::Medium,
     route::Method,
     verdict::{Reason, Route},
 };
@@ -28,6 +29,7 @@ pub struct Permit {
     pub(super) agent: Arc<Agent>,
     pub(super) route: Route,
     pub(super) lineage: Option<Lineage>,
+    medium: Medium,
     forward: Forward,
 }
 
@@ -49,13 +51,14 @@ pub struct Forward {
 pub fn conclude(plan: Plan, answers: Answers) -> Result<Permit, Denial> {
     match answers {
         Ok(()) => {
-            let Plan { agent, route, method, target, edited, lineage, .. } = plan;
-            Ok(Permit { agent, route, lineage, forward: Forward { method, target, edited } })
+            let Plan { agent, route, method, target, edited, lineage, medium, .. } = plan;
+            Ok(Permit { agent, route, lineage, medium, forward: Forward { method, target, edited } })
         }
         Err(Refusal { check, wait }) => {
             let reason = match plan.checks().get(check) {
                 Some(Check::Rate(_)) => Reason::Limited,
                 Some(Check::Bind { .. }) => Reason::TokenUnbound,
+                Some(Check::Call { .. }) => Reason::CallEnded,
                 None => Reason::Internal,
             };
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -89,6 +92,6 @@ impl Permit {
 
     /// A refusal in place of the agent's answer.
     pub fn deny(&self, reason: Reason) -> Denial {
-        Denial::of(reason, self.route, &self.agent)
+        Denial { medium: self.medium, ..Denial::of(reason, self.route, &self.agent) }
     }
 }

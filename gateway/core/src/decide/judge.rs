@@ -2,14 +2,20 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Admitted, Denial, admit::reason_of, rewrite::Lineage};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Admitted, Denial,
+    admit::reason_of,
+    rewrite::{Lineage, seconds},
+};
 use crate::{
     call::{self, Caller},
-    id::{AgentName, CallDigest, CallerDigest, DocumentId, FunctionName},
+    id::{AgentName, CallDigest, CallerDigest, DocumentId, FunctionName, RepeatKey},
     json::{self, Edits, JsonError, Node, Value},
     keys::Key,
     policy::{Agent, Limit, Per, Policies, Unbound, UnidentifiedCallers},
-    record::Facts,
+    record::{Facts, Medium},
     route::Method,
     sanitize,
     time::Timestamp,
@@ -37,6 +43,8 @@ pub struct Plan {
     /// The body, if it isn't to be forwarded as it came.
     pub(super) edited: Option<String>,
     pub(super) lineage: Option<Lineage>,
+    pub(super) medium: Medium,
+    repeat: Option<RepeatKey>,
     checks: Vec<Check>,
 }
 
@@ -56,6 +64,40 @@ pub enum Check {
         until: u32,
         /// When the document's tokens die, in Unix seconds: from then on the answer needn't be kept.
         expiry: u32,
+    },
+    /// Does the call go on? What happens to it is remembered with the answer.
+    Call {
+        /// The call, at an agent.
+        call: CallKey,
+        /// What happens.
+        event: CallEvent,
+        /// How many seconds after its end it is served.
+        grace: u32,
+        /// When its last token dies, in Unix seconds: from then on nothing needs to be known of it.
+        expiry: u32,
+    },
+}
+
+/// A call, at one of the agents that it is or was at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CallKey {
+    /// The call.
+    pub call: CallDigest,
+    /// The agent.
+    pub agent: AgentName,
+}
+
+/// What happens to a call at an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEvent {
+    /// A document is made for it. A call that has ended at one agent and goes on at another may come back.
+    Fetched,
+    /// One of its functions is called.
+    Used,
+    /// It has ended there. That is never refused.
+    Ended {
+        /// When the document left that says so, in Unix seconds: a later one may still go on.
+        issued: u32,
     },
 }
 
@@ -113,16 +155,19 @@ pub fn judge(
         Route::Exposed | Route::Health => Ok(Judged::default()),
         Route::Unknown => Err(Reason::NotFound),
     };
-    let Judged { edited, lineage, checks } = judged.map_err(|reason| admitted.deny(reason))?;
+    let medium = facts.medium;
+    let Judged { edited, lineage, repeat, checks } =
+        judged.map_err(|reason| Denial { medium, ..admitted.deny(reason) })?;
     let Admitted { agent, route, method, path, query, .. } = admitted;
     let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
-    Ok(Plan { agent, route, method, target, edited, lineage, checks })
+    Ok(Plan { agent, route, method, target, edited, lineage, medium, repeat, checks })
 }
 
 #[derive(Default)]
 struct Judged {
     edited: Option<String>,
     lineage: Option<Lineage>,
+    repeat: Option<RepeatKey>,
     checks: Vec<Check>,
 }
 
@@ -140,6 +185,7 @@ fn judge_fetch(
     facts.call_id = call_id.map(str::to_owned);
     facts.caller = caller.number().map(str::to_owned);
     facts.called = call.as_ref().and_then(|call| call.called).map(str::to_owned);
+    facts.medium = call.as_ref().map(|call| call.medium).unwrap_or_default();
 
     let agent = &admitted.agent;
     let (token, mut checks) = match &admitted.token {
@@ -152,14 +198,24 @@ fn judge_fetch(
     };
     let key = policies.keys().newest();
     let document = moment.document.ok_or(Reason::Internal)?;
-    let lineage = Lineage::of_fetch(key, document, moment.now, (call_id, caller), agent, token.as_ref());
+    let lifetime = match facts.medium {
+        Medium::Voice | Medium::Messaging => agent.tokens.lifetime,
+        Medium::Chat => agent.tokens.chat_lifetime,
+    };
+    let fresh = moment.now.unix_seconds_after(lifetime);
+    let lineage = Lineage::of_fetch(key, document, (moment.now, fresh), (call_id, caller), agent, token.as_ref());
+    // The call's end may have been heard of under an older key.
+    for key in call_id.iter().flat_map(|_| policies.keys().all()) {
+        let call = key.call(call_id.unwrap_or_default());
+        checks.push(call_check(agent, call, CallEvent::Fetched, fresh));
+    }
     if token.is_none() {
         let subject = caller_subject(agent, lineage.caller);
         checks.extend(rate_checks(agent, Family::Fetches, subject, None));
     }
     facts.document = Some(document);
     facts.caller_digest = lineage.caller;
-    Ok(Judged { edited: None, lineage: Some(lineage), checks })
+    Ok(Judged { lineage: Some(lineage), checks, ..Judged::default() })
 }
 
 fn judge_function(
@@ -184,13 +240,17 @@ fn judge_function(
     facts.schema = Some(token.claims().schema).filter(|digest| *digest != [0; 8]);
     let caller = caller_digest(&parsed, &token, bound.key, facts);
     let mut checks = Vec::from_iter(bound.check);
+    let expiry = token.claims().expiry;
     if token.claims().kind != Kind::Hook {
+        checks.push(call_check(agent, bound.call, CallEvent::Used, expiry));
         let subject = caller_subject(agent, caller);
         checks.extend(rate_checks(agent, Family::Functions, subject, Some(bound.call)));
+    } else if function.is_hangup() {
+        checks.push(call_check(agent, bound.call, ended(&token), expiry));
     }
     let lineage = Lineage::of_token(&token, bound.call, agent);
     let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);
-    Ok(Judged { edited, lineage: Some(lineage), checks })
+    Ok(Judged { edited, lineage: Some(lineage), repeat: Some(repeat_key(&token, body)), checks })
 }
 
 fn judge_callback(
@@ -206,8 +266,15 @@ fn judge_callback(
     let ids = call::call_ids(&parsed, kind);
     facts.call_id = ids.first().map(|id| (*id).to_owned());
     let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
+    let mut checks = Vec::from_iter(bound.check);
+    let is_summary = kind == Kind::Summary;
+    if is_summary && call::is_over(&parsed) {
+        checks.push(call_check(&admitted.agent, bound.call, ended(&token), token.claims().expiry));
+    }
     let lineage = Lineage::of_token(&token, bound.call, &admitted.agent);
-    Ok(Judged { edited: None, lineage: Some(lineage), checks: Vec::from_iter(bound.check) })
+    // An event is advice; a summary is work, which the platform hands in again until it is taken.
+    let repeat = is_summary.then(|| repeat_key(&token, body));
+    Ok(Judged { edited: None, lineage: Some(lineage), repeat, checks })
 }
 
 fn judge_includes(
@@ -237,7 +304,7 @@ fn judge_unbound_kind(
 ) -> Result<Judged, Reason> {
     let token = verified_token(admitted, policies, "", moment, facts)?;
     let lineage = Lineage::of_unbound(&token, &admitted.agent);
-    Ok(Judged { edited: None, lineage: Some(lineage), checks: Vec::new() })
+    Ok(Judged { lineage: Some(lineage), ..Judged::default() })
 }
 
 // === the token and the call ===
@@ -306,6 +373,21 @@ fn caller_digest(body: &Node<'_>, token: &VerifiedToken, key: &Key, facts: &mut 
     facts.caller_disagrees = digest.is_some() && digest != counts;
     facts.caller_digest = counts;
     counts
+}
+
+/// What is asked of a call's state, for an event at this agent.
+fn call_check(agent: &Agent, call: CallDigest, event: CallEvent, expiry: u32) -> Check {
+    let call = CallKey { call, agent: agent.name.clone() };
+    Check::Call { call, event, grace: seconds(agent.tokens.ended_grace), expiry }
+}
+
+fn ended(token: &VerifiedToken) -> CallEvent {
+    CallEvent::Ended { issued: token.claims().issued }
+}
+
+/// The platform sends a request again with the same URL and the same bytes. The token stands for the URL.
+fn repeat_key(token: &VerifiedToken, body: &[u8]) -> RepeatKey {
+    RepeatKey(Sha256::new().chain_update(token.mac()).chain_update(body).finalize().into())
 }
 
 // === limits ===
@@ -453,8 +535,13 @@ impl Plan {
         self.route
     }
 
+    /// What this request has in common with its repetitions, if it is of those that the platform sends again.
+    pub fn repeat(&self) -> Option<RepeatKey> {
+        self.repeat
+    }
+
     /// A refusal of this request.
     pub fn deny(&self, reason: Reason) -> Denial {
-        Denial::of(reason, self.route, &self.agent)
+        Denial { medium: self.medium, ..Denial::of(reason, self.route, &self.agent) }
     }
 }

@@ -51,17 +51,16 @@ pub(crate) struct Minter<'p> {
 // === impl Lineage ===
 
 impl Lineage {
-    /// Of a document that is fetched: by a call that begins, or by one that has a token already and inherits its time.
+    /// Of a document that is fetched: by a call that begins and whose tokens live until `fresh`, or by one that has a
+    /// token already and inherits its time.
     pub(crate) fn of_fetch(
         key: &Key,
         document: DocumentId,
-        now: Timestamp,
+        (now, fresh): (Timestamp, u32),
         (call_id, caller): (Option<&str>, &Caller),
         agent: &Agent,
         token: Option<&VerifiedToken>,
     ) -> Self {
-        let rules = &agent.tokens;
-        let fresh = now.unix_seconds_after(rules.lifetime);
         let expiry = token.map_or(fresh, |token| token.claims().expiry);
         let call = call_id.map(|id| key.call(id));
         // Within one call the caller stays who it was at the first fetch, whatever a later one says. Digests under
@@ -75,7 +74,7 @@ impl Lineage {
             caller: same_call.map_or_else(named, |token| token.claims().caller),
             issued: now.unix_seconds(),
             expiry,
-            callback_expiry: expiry.saturating_add(seconds(rules.grace)),
+            callback_expiry: expiry.saturating_add(seconds(agent.tokens.grace)),
         }
     }
 
@@ -112,7 +111,7 @@ impl Lineage {
     }
 }
 
-fn seconds(span: std::time::Duration) -> u32 {
+pub(super) fn seconds(span: std::time::Duration) -> u32 {
     u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
 }
 

@@ -59,6 +59,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let limits = rules::limits(fields.take("limits"));
     let say = fields.take("say").section(rules::sentences);
     let sensitive = rules::sensitive(fields.take("sensitive"));
+    let routing_callbacks = paths::routing_callbacks(fields.take("routing_callbacks"));
     let expose = paths::expose(fields);
     let bodies = fields.take("bodies").section(rules::bodies);
     Some(Agent {
@@ -72,6 +73,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         limits,
         say,
         sensitive,
+        routing_callbacks,
         expose,
         bodies,
     })

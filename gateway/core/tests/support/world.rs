@@ -250,6 +250,11 @@ pub fn call_digest(call_id: &str) -> CallDigest {
     key("new").call(call_id)
 }
 
+/// A call's digest under each key.
+pub fn call_digests(call_id: &str) -> [CallDigest; 2] {
+    ["new", "old"].map(|id| key(id).call(call_id))
+}
+
 /// A caller's digest under the newest key.
 pub fn caller_digest(number: &str) -> CallerDigest {
     key("new").caller(number)

@@ -131,6 +131,9 @@ impl Ledger {
         let agent = self.head.agent.as_ref().filter(is_served).map_or(NO_AGENT, |agent| agent.name.as_str());
         let (route, agent_time) = (self.head.route, self.agent_time);
         self.app.metrics.observe(&Observation { agent, route, reason, gateway, agent_time });
+        if let Some(how) = self.facts.repeat {
+            self.app.metrics.repeated(agent, how);
+        }
         if reason.is_the_agents_fault() {
             self.app.metrics.upstream_error(agent, reason);
             let detail = self.facts.detail.as_deref().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Writing an answer, so that the connection can go on where that is safe.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use bytes::Bytes;
 use http::header;
@@ -48,6 +48,23 @@ pub(super) async fn write(session: &mut Session, reply: Reply, reason: Reason, r
     Delivery { status, complete }
 }
 
+/// Whether the client has closed its side while it waited: what is written to it is lost then, though writing succeeds.
+pub(super) async fn has_left(session: &mut Session) -> bool {
+    if !session.as_downstream_mut().is_body_done() {
+        return false;
+    }
+    let has_left = tokio::select! {
+        biased;
+        closed = session.read_body_or_idle(true) => closed.is_err(),
+        () = ready(()) => false,
+    };
+    if has_left {
+        // Perhaps it was a further request that was read, and that is gone now.
+        session.set_keepalive(None);
+    }
+    has_left
+}
+
 async fn write_whole(session: &mut Session, reply: Reply, request: RequestId) -> pingora_core::Result<()> {
     let mut answer = ResponseHeader::build_no_case(reply.status, Some(10))?;
     answer.insert_header(header::CONTENT_TYPE, reply.content_type.as_str())?;
@@ -61,6 +78,9 @@ async fn write_whole(session: &mut Session, reply: Reply, request: RequestId) ->
     }
     if let Some(methods) = reply.allow {
         answer.insert_header(header::ALLOW, methods)?;
+    }
+    if let Some(location) = &reply.location {
+        answer.insert_header(header::LOCATION, location.as_str())?;
     }
     if let Some(seconds) = reply.retry_after {
         answer.insert_header(header::RETRY_AFTER, seconds)?;

@@ -24,6 +24,9 @@ use super::{
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 
+/// Memory that is shared by all requests.
+const BYTES: RangeInclusive<usize> = 64 << 10..=64 << 30;
+
 /// How many listeners, and how many keys, there may be.
 const MAX_LISTED: usize = 16;
 
@@ -68,7 +71,7 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
         admin: Admin { address: admin },
         policies: PathBuf::from("policies"),
         token_keys: Vec::new(),
-        state: EmbeddedState { path: PathBuf::from("state"), max_cells: 100_000 },
+        state: EmbeddedState::at(PathBuf::from("state")),
         audit: Audit { path: PathBuf::from("audit/audit.jsonl"), queue: 8192 },
         threads: default_threads(),
         connections: Connections::default(),
@@ -219,9 +222,16 @@ fn path(field: Field<'_>, folder: &Path, default: &str) -> PathBuf {
 
 fn state(fields: &mut Fields<'_>, folder: &Path) -> EmbeddedState {
     fields.refuse("redis", "a Redis store is not in this version; use `embedded`");
-    fields.take("embedded").section(|fields| EmbeddedState {
-        path: path(fields.take("path"), folder, "state"),
-        max_cells: count(fields.take("max_cells"), 16..=10_000_000, 100_000),
+    fields.take("embedded").section(|fields| {
+        let default = EmbeddedState::at(path(fields.take("path"), folder, "state"));
+        let mut many = |key, default| count(fields.take(key), 16..=10_000_000, default);
+        EmbeddedState {
+            max_cells: many("max_cells", default.max_cells),
+            max_calls: many("max_calls", default.max_calls),
+            max_answers: many("max_answers", default.max_answers),
+            max_answer_bytes: fields.take("max_answer_bytes").size(BYTES).unwrap_or(default.max_answer_bytes),
+            path: default.path,
+        }
     })
 }
 
@@ -237,7 +247,7 @@ fn connections(fields: &mut Fields<'_>) -> Connections {
 fn bodies(fields: &mut Fields<'_>) -> Bodies {
     let default = Bodies::default();
     Bodies {
-        budget: fields.take("budget").size(64 << 10..=64 << 30).unwrap_or(default.budget),
+        budget: fields.take("budget").size(BYTES).unwrap_or(default.budget),
         timeout: fields.take("timeout").duration(MOMENT..=10 * MINUTE).unwrap_or(default.timeout),
     }
 }

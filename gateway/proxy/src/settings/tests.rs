@@ -68,7 +68,16 @@ fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
     assert_eq!(format!("{with_file:?}"), format!("{without:?}"));
 
     assert_eq!(without.public_url.origin(), "http://127.0.0.1:8080");
-    assert_eq!(without.state, EmbeddedState { path: "state".into(), max_cells: 100_000 });
+    assert_eq!(
+        without.state,
+        EmbeddedState {
+            path: "state".into(),
+            max_cells: 100_000,
+            max_calls: 100_000,
+            max_answers: 65_536,
+            max_answer_bytes: 64 << 20
+        }
+    );
     assert_eq!(without.audit, Audit { path: "audit/audit.jsonl".into(), queue: 8192 });
     let [header_timeout, keepalive, timeout, drain] = [10, 75, 30, 120].map(Duration::from_secs);
     assert_eq!(without.connections, Connections { max: 10_000, header_timeout, keepalive });
@@ -86,7 +95,7 @@ public_url: https://agents.example.com
 admin: { address: \"[::1]:9000\" }
 policies: agents/
 token_keys: [{ id: new, secret_file: key.txt }, { id: old, secret_file: old.txt }]
-state: { embedded: { path: kept, max_cells: 16 } }
+state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_answers: 18, max_answer_bytes: 64KiB } }
 audit: { path: /var/log/audit.jsonl, queue: 1 }
 threads: 3
 connections: { max: 5, header_timeout: 1s, keepalive: 2s }
@@ -103,7 +112,16 @@ shutdown: { delay: 5s, drain: 10s }
     let keys: Vec<_> = settings.token_keys.iter().map(|key| (key.id.as_str(), key.secret.len())).collect();
     assert_eq!(keys, [("new", 32), ("old", 65)]);
     assert_eq!(key_ring(&settings.token_keys).unwrap().newest().id(), "new");
-    assert_eq!(settings.state, EmbeddedState { path: "kept".into(), max_cells: 16 });
+    assert_eq!(
+        settings.state,
+        EmbeddedState {
+            path: "kept".into(),
+            max_cells: 16,
+            max_calls: 17,
+            max_answers: 18,
+            max_answer_bytes: 64 << 10
+        }
+    );
     assert_eq!(settings.audit, Audit { path: "/var/log/audit.jsonl".into(), queue: 1 });
     assert_eq!(settings.threads, 3);
     assert_eq!(settings.connections, Connections { max: 5, header_timeout: seconds(1), keepalive: seconds(2) });

@@ -4,12 +4,15 @@
 //! arrival time is past says the same as no cell. If none is idle, new subjects share one overflow cell for each limit,
 //! so that a flood of made-up callers can neither exhaust the memory nor escape the limit.
 
+mod calls;
+mod repeats;
+
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -23,15 +26,29 @@ use governor::{
 };
 use swaigate_core::{
     decide::{Answers, CellKey, Check, Family, Refusal},
-    id::{AgentName, CallDigest, DocumentId},
+    id::{AgentName, CallDigest, DocumentId, RepeatKey},
     policy::Limit,
     time::Timestamp,
 };
 
-use super::{Gauges, StateStore};
+use self::{calls::Calls, repeats::Repeats};
+use super::{Begun, Gauges, Outcome, StateStore};
 
 /// How often all cells may be looked through for idle ones while requests wait.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much may be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Cells of limits, and as many bindings.
+    pub cells: usize,
+    /// Calls.
+    pub calls: usize,
+    /// Requests under way that may be sent again, and answers to such, together.
+    pub answers: usize,
+    /// The bytes of these answers.
+    pub answer_bytes: usize,
+}
 
 /// The embedded store.
 #[derive(Debug)]
@@ -39,6 +56,8 @@ pub struct Embedded<C: Clock = MonotonicClock> {
     clock: C,
     born: C::Instant,
     max: usize,
+    calls: Calls,
+    repeats: Repeats,
     cells: DashMap<CellKey, Arc<Cell<C>>>,
     cell_count: AtomicUsize,
     shared: DashMap<(AgentName, Family, Limit), Arc<Cell<C>>>,
@@ -71,9 +90,9 @@ struct Binding {
 // === impl Embedded ===
 
 impl Embedded {
-    /// An empty store of at most `max_cells` cells and as many bindings.
-    pub fn new(max_cells: usize) -> Self {
-        Self::with_clock(max_cells, MonotonicClock)
+    /// An empty store.
+    pub fn new(bounds: Bounds) -> Self {
+        Self::with_clock(bounds, MonotonicClock)
     }
 }
 
@@ -81,12 +100,14 @@ impl<C> Embedded<C>
 where
     C: Clock + Clone + Send + Sync,
 {
-    /// The same with another clock.
-    pub fn with_clock(max_cells: usize, clock: C) -> Self {
+    /// The same with another clock for its limits.
+    pub fn with_clock(bounds: Bounds, clock: C) -> Self {
         Self {
             born: clock.now(),
             clock,
-            max: max_cells,
+            max: bounds.cells,
+            calls: Calls::new(bounds.calls),
+            repeats: Repeats::new(bounds.answers, bounds.answer_bytes),
             cells: DashMap::new(),
             cell_count: AtomicUsize::new(0),
             shared: DashMap::new(),
@@ -100,6 +121,7 @@ where
     fn answer(&self, checks: &[Check], now: Timestamp) -> Answers {
         let cells = self.cells_of(checks);
         let locks: Vec<MutexGuard<'_, ()>> = in_one_order(&cells).map(|cell| cell.hold()).collect();
+        self.go_on(checks, now)?;
         self.first_use(checks, now, Use::Look)?;
         let before: Vec<u64> = cells.iter().map(|(_, cell)| cell.arrival.load()).collect();
         let answers = debit(&cells).and_then(|()| self.first_use(checks, now, Use::Take));
@@ -107,7 +129,29 @@ where
             cells.iter().zip(before).for_each(|((_, cell), before)| cell.arrival.store(before));
         }
         drop(locks);
+        if answers.is_ok() {
+            self.note_calls(checks, now);
+        }
         answers
+    }
+
+    fn go_on(&self, checks: &[Check], now: Timestamp) -> Answers {
+        for (index, check) in checks.iter().enumerate() {
+            if let Check::Call { call, event, grace, .. } = check
+                && !self.calls.allows(call, *event, *grace, now.unix_seconds())
+            {
+                return Err(Refusal { check: index, wait: Duration::ZERO });
+            }
+        }
+        Ok(())
+    }
+
+    fn note_calls(&self, checks: &[Check], now: Timestamp) {
+        for check in checks {
+            if let Check::Call { call, event, expiry, .. } = check {
+                self.calls.note(call, *event, *expiry, now.unix_seconds());
+            }
+        }
     }
 
     /// The cell of each rate check and the check's place. A cell that two checks share is there once.
@@ -235,9 +279,27 @@ where
         if checks.is_empty() { Ok(()) } else { self.answer(checks, now) }
     }
 
+    async fn begin(&self, request: RepeatKey) -> Begun {
+        self.repeats.begin(request, Instant::now())
+    }
+
+    fn finish(&self, request: RepeatKey, outcome: Outcome) {
+        self.repeats.finish(request, outcome, Instant::now());
+    }
+
+    fn abandon(&self, request: RepeatKey) {
+        self.repeats.abandon(request);
+    }
+
+    fn delivered(&self, request: RepeatKey) {
+        self.repeats.delivered(request, Instant::now());
+    }
+
     fn sweep(&self, now: Timestamp) {
         self.sweep_cells();
+        self.repeats.sweep(Instant::now());
         let now = now.unix_seconds();
+        self.calls.sweep(now);
         self.bindings.retain(|_, binding| {
             let keep = binding.expiry > now;
             if !keep {
@@ -248,7 +310,11 @@ where
     }
 
     fn gauges(&self) -> Gauges {
+        let (repeats, answer_bytes) = self.repeats.size();
         Gauges {
+            calls: self.calls.len(),
+            repeats,
+            answer_bytes,
             cells: self.cell_count.load(Ordering::Relaxed) + self.shared.len(),
             bindings: self.binding_count.load(Ordering::Relaxed),
             overflows: self.overflows.load(Ordering::Relaxed),

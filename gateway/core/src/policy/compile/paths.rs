@@ -1,4 +1,4 @@
-//! `match`, `expose`, `health_path`: paths and hosts.
+//! `match`, `routing_callbacks`, `expose`, `health_path`: paths and hosts.
 
 use super::{
     super::{Expose, ExposedPath, ownership::ROOT_SEGMENT},
@@ -12,6 +12,9 @@ use crate::{
 /// How many paths may be exposed.
 const MAX_EXPOSED: usize = 100;
 
+/// How many routing callbacks an agent may have.
+const MAX_CALLBACKS: usize = 32;
+
 /// What the platform calls at every agent, and what only a token protects: exposing it would be a way around the token.
 const PROTOCOL: [&str; 3] = ["/swaig", "/post_prompt", "/debug_events"];
 
@@ -24,6 +27,21 @@ pub(super) fn matched(fields: &mut Fields<'_>) -> (String, Option<String>) {
     });
     let host = fields.take("host").parse(host);
     (path.unwrap_or_default(), host)
+}
+
+/// `routing_callbacks`.
+pub(super) fn routing_callbacks(field: Field<'_>) -> Vec<String> {
+    let listed = field.list(MAX_CALLBACKS).unwrap_or_default();
+    let paths = listed.into_iter().filter_map(|item| {
+        item.parse(|text| {
+            normal(text)?;
+            if text == "/" {
+                return Err("`/` is the agent's own document; remove it".to_owned());
+            }
+            refuse_protocol(text, text).map(|()| text.to_owned())
+        })
+    });
+    paths.collect()
 }
 
 /// `expose` and `health_path`.
@@ -73,15 +91,20 @@ fn exposed(item: Field<'_>) -> Option<Exposed> {
         if format!("{path}/").starts_with(&format!("{ROOT_SEGMENT}/")) {
             return Err(format!("{} is the whole of the agent; name what is meant", quoted(text)));
         }
-        if PROTOCOL.iter().any(|own| path == *own || path.starts_with(&format!("{own}/"))) {
-            return Err(format!("{} is reachable with its token, and only so; remove it", quoted(text)));
-        }
+        refuse_protocol(path, text)?;
         Ok(Exposed::Path(if below {
             ExposedPath::Below(format!("{path}/"))
         } else {
             ExposedPath::Exact(path.to_owned())
         }))
     })
+}
+
+fn refuse_protocol(path: &str, text: &str) -> Result<(), String> {
+    if PROTOCOL.iter().any(|own| path == *own || path.starts_with(&format!("{own}/"))) {
+        return Err(format!("{} is reachable with its token, and only so; remove it", quoted(text)));
+    }
+    Ok(())
 }
 
 /// A path under which something lives: empty for `/`.

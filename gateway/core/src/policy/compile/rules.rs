@@ -11,6 +11,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 /// How many limits an agent may have: each is a cell in the state store for each caller or call.
 const MAX_LIMITS: usize = 16;
@@ -30,7 +31,9 @@ const BODY: RangeInclusive<usize> = 1 << 10..=64 << 20;
 pub(super) fn tokens(fields: &mut Fields<'_>) -> TokenRules {
     let default = TokenRules::default();
     let lifetime = fields.take("lifetime").duration(SECOND..=DAY);
+    let chat_lifetime = fields.take("chat_lifetime").duration(SECOND..=WEEK);
     let grace = fields.take("grace").duration(Duration::ZERO..=DAY);
+    let ended_grace = fields.take("ended_grace").duration(Duration::ZERO..=HOUR);
     let bind = fields.take("unbound").choice(&[("bind", true), ("deny", false)]).unwrap_or(true);
     let within = fields.take("bind_within");
     if within.is_given() && !bind {
@@ -39,7 +42,9 @@ pub(super) fn tokens(fields: &mut Fields<'_>) -> TokenRules {
     let window = within.duration(SECOND..=HOUR);
     TokenRules {
         lifetime: lifetime.unwrap_or(default.lifetime),
+        chat_lifetime: chat_lifetime.unwrap_or(default.chat_lifetime),
         grace: grace.unwrap_or(default.grace),
+        ended_grace: ended_grace.unwrap_or(default.ended_grace),
         unbound: match (bind, window) {
             (false, _) => Unbound::Deny,
             (true, Some(window)) => Unbound::Bind(window),
@@ -77,6 +82,7 @@ pub(super) fn sentences(fields: &mut Fields<'_>) -> Sentences {
     Sentences {
         limited: sentence("limited", default.limited),
         expired: sentence("expired", default.expired),
+        ended: sentence("ended", default.ended),
         slow: sentence("slow", default.slow),
         unavailable: sentence("unavailable", default.unavailable),
     }

@@ -171,8 +171,14 @@ fn static_credentials_in_urls_are_the_first_users() {
 fn tokens_and_callers() {
     let [hour, second, minute] = [3600, 1, 60].map(Duration::from_secs);
     assert_eq!(
-        agent("tokens: { lifetime: 1h, grace: 1s, unbound: bind, bind_within: 1m }").tokens,
-        TokenRules { lifetime: hour, grace: second, unbound: Unbound::Bind(minute) }
+        agent("tokens: { lifetime: 1h, chat_lifetime: 168h, grace: 1s, ended_grace: 1m, bind_within: 1m }").tokens,
+        TokenRules {
+            lifetime: hour,
+            chat_lifetime: 168 * hour,
+            grace: second,
+            ended_grace: minute,
+            unbound: Unbound::Bind(minute)
+        }
     );
     assert_eq!(agent("tokens: { unbound: deny }").tokens.unbound, Unbound::Deny);
     assert_eq!(agent("tokens: { grace: 0s }").tokens.grace, Duration::ZERO);
@@ -193,9 +199,11 @@ fn limits_say_whose_how_many_and_how_fast() {
 
 #[test]
 fn sentences_names_paths_and_sizes() {
-    let say = agent("say: { limited: a, expired: b, slow: c, unavailable: \"d: é\" }").say;
-    let [limited, expired, slow, unavailable] = ["a", "b", "c", "d: é"].map(str::to_owned);
-    assert_eq!(say, Sentences { limited, expired, slow, unavailable });
+    let say = agent("say: { limited: a, expired: b, ended: c, slow: d, unavailable: \"e: é\" }").say;
+    let [limited, expired, ended, slow, unavailable] = ["a", "b", "c", "d", "e: é"].map(str::to_owned);
+    assert_eq!(say, Sentences { limited, expired, ended, slow, unavailable });
+
+    assert_eq!(agent("routing_callbacks: [/sip, /a/b]").routing_callbacks, ["/sip", "/a/b"]);
 
     let sensitive = agent("sensitive: [to_account]").sensitive;
     assert!(sensitive.contains("TO_ACCOUNT") && sensitive.contains("pin") && !sensitive.contains("amount"));
@@ -265,6 +273,11 @@ fn each_mistake_has_its_place_and_its_words() {
         (
             "expose: [/*]",
             "3:10: an item of `expose`: `/*` would expose the whole agent, or its SWML; name single paths",
+        ),
+        ("routing_callbacks: [/]", "3:21: an item of `routing_callbacks`: `/` is the agent's own document; remove it"),
+        (
+            "routing_callbacks: [/swaig]",
+            "3:21: an item of `routing_callbacks`: `/swaig` is reachable with its token, and only so; remove it",
         ),
         ("expose: [/]", "3:10: an item of `expose`: `/` would expose the whole agent, or its SWML; name single paths"),
         ("expose: [/.root/*]", "3:10: an item of `expose`: `/.root/*` is the whole of the agent; name what is meant"),
@@ -343,7 +356,7 @@ fn each_mistake_has_its_place_and_its_words() {
         ),
         (
             "functions: {}",
-            "3:1: unknown key `functions`; known here: agent, match, upstream, platform, tokens, callers, limits, say, sensitive, expose, health_path, bodies",
+            "3:1: unknown key `functions`; known here: agent, match, upstream, platform, tokens, callers, limits, say, sensitive, routing_callbacks, expose, health_path, bodies",
         ),
     ];
     let found = |more: &str| compiled(&format!("{head}{more}\n")).map(|_| ()).err().unwrap_or_default();

@@ -34,7 +34,8 @@ fn bind(document: u8, call: u8) -> Check {
 
 fn store(max: usize) -> (Embedded<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
-    (Embedded::with_clock(max, clock.clone()), clock)
+    let bounds = Bounds { cells: max, calls: max, answers: max, answer_bytes: 1 << 20 };
+    (Embedded::with_clock(bounds, clock.clone()), clock)
 }
 
 fn later(seconds: u64) -> Timestamp {
@@ -91,7 +92,7 @@ fn a_full_store_forgets_idle_cells_first_and_then_shares_one() {
     assert_eq!(store.answer(&[rate(&one, 10)], NOW), Ok(()));
     assert!(store.answer(&[rate(&one, 11)], NOW).is_err());
     assert!(store.answer(&[rate(&one, 3)], NOW).is_err());
-    assert_eq!(store.gauges(), Gauges { cells: 11, bindings: 0, overflows: 2 });
+    assert_eq!(store.gauges(), Gauges { cells: 11, bindings: 0, overflows: 2, ..Gauges::default() });
     // A minute later all are idle and make room.
     clock.advance(Duration::from_secs(61));
     for subject in 20..30 {
@@ -119,10 +120,10 @@ fn sweeping_forgets_idle_cells_and_dead_documents_only() {
     let one = limit(Per::Caller, 1, 60_000, 1);
     assert_eq!(store.answer(&[rate(&one, 1), bind(1, 1)], NOW), Ok(()));
     store.sweep(NOW);
-    assert_eq!(store.gauges(), Gauges { cells: 1, bindings: 1, overflows: 0 });
+    assert_eq!(store.gauges(), Gauges { cells: 1, bindings: 1, overflows: 0, ..Gauges::default() });
     clock.advance(Duration::from_secs(61));
     store.sweep(later(599));
-    assert_eq!(store.gauges(), Gauges { cells: 0, bindings: 1, overflows: 0 });
+    assert_eq!(store.gauges(), Gauges { cells: 0, bindings: 1, overflows: 0, ..Gauges::default() });
     store.sweep(later(600));
     assert_eq!(store.gauges(), Gauges::default());
 }
