@@ -16,6 +16,7 @@ mod limits;
 mod records;
 mod refusals;
 mod reloads;
+mod repeats;
 mod retries;
 mod routes;
 mod strict_json;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::harness::{
     agent::{Agent, Sdk},
     gateway::{Gateway, Policy},
-    http::{Request, without_userinfo},
+    http::Request,
     platform::{Call, Platform, summary},
     raw::Raw,
     tap::Tap,
@@ -79,17 +79,8 @@ fn the_platform_asks_again_itself_and_each_time_counts() {
 /// Sends a request and hangs up when the agent has it.
 fn hang_up(gateway: &Gateway, tap: &Tap, request: &Request) {
     let before = tap.seen().len();
-    let (url, _) = without_userinfo(&request.url);
-    let target = url.strip_prefix(&gateway.origin()).expect("it is the gateway's").to_owned();
     let mut raw = Raw::connect(gateway.listen());
-    let mut head = format!("{} {target} HTTP/1.1\r\nHost: {}\r\n", request.method, gateway.listen());
-    for (name, value) in &request.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if !request.body.is_empty() {
-        head.push_str(&format!("Content-Length: {}\r\n", request.body.len()));
-    }
-    raw.write([head.as_bytes(), b"\r\n", &request.body].concat());
+    raw.request(request);
     until("the agent gets it", || (tap.seen().len() > before).then_some(()));
 }
 

@@ -316,8 +316,9 @@ impl ProxyHttp for Gate {
             }
         };
         let is_lost = request.is_some() && reply::has_left(session).await;
-        let delivery = reply::write(session, reply, reason, ledger.request()).await;
-        if let Some(request) = request.filter(|_| delivery.complete && !is_lost) {
+        let mut delivery = reply::write(session, reply, reason, ledger.request()).await;
+        delivery.complete &= !is_lost;
+        if let Some(request) = request.filter(|_| delivery.complete) {
             self.app.state.delivered(request);
         }
         ledger.close(reason, delivery);

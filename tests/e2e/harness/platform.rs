@@ -126,7 +126,7 @@ fn signed(request: Request) -> Request {
     request.header("X-SignalWire-Signature", &sha1).header("X-SignalWire-SHA256-Signature", &sha256)
 }
 
-/// The body of a function call (PROTOCOL.md, 4.1).
+/// The body of a function call (PROTOCOL.md, 4.1). No two are equal: sent again, a request is a repetition.
 pub(crate) fn function_call(call: &Call, function: &str, arguments: &Value) -> Value {
     json!({
         "function": function,
@@ -142,7 +142,7 @@ pub(crate) fn function_call(call: &Call, function: &str, arguments: &Value) -> V
         "content_type": "text/swaig", "content_disposition": "SWAIG Function",
         "version": "2.0", "conversation_type": "voice",
         "project_id": "project", "space_id": "space",
-        "global_data": { "bank": "Example Bank" },
+        "global_data": { "bank": "Example Bank", "turn": serial() },
     })
 }
 

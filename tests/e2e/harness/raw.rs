@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, http::Request};
 
 /// A connection.
 pub(crate) struct Raw {
@@ -34,6 +34,20 @@ impl Raw {
     /// Writes what it can: the other side may have left.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Writes a request as an HTTP client would.
+    pub(crate) fn request(&mut self, request: &Request) {
+        let (_, target) = request.url.split_once("://").expect("it is a URL");
+        let (host, path) = target.split_once('/').unwrap_or((target, ""));
+        let mut head = format!("{} /{path} HTTP/1.1\r\nHost: {host}\r\n", request.method);
+        for (name, value) in &request.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !request.body.is_empty() {
+            head.push_str(&format!("Content-Length: {}\r\n", request.body.len()));
+        }
+        self.write([head.as_bytes(), b"\r\n", &request.body].concat());
     }
 
     /// An answer that says how long it is; `None` if the connection is closed without one.

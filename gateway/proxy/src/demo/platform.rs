@@ -16,6 +16,7 @@ use tokio::{net::TcpStream, time::sleep};
 use url::Url;
 
 const CALL_ID: &str = "demo-call-0001";
+const ACCOUNT: u64 = 1_234_567_890;
 const CALLER: &str = "+15551230001";
 
 /// The platform, and what it has to know of the other two.
@@ -75,7 +76,7 @@ impl Platform {
 
     async fn call_function(&self, connector: &Connector, web_hook: &Url) -> anyhow::Result<()> {
         println!("\n2. The model calls get_balance, at the URL in the document and with the credentials in it:");
-        let answer = swaig(connector, web_hook, "get_balance").await?;
+        let answer = swaig(connector, web_hook, "get_balance", ACCOUNT).await?;
         told(&answer, 200, "150.00")
     }
 
@@ -83,24 +84,24 @@ impl Platform {
         println!("\n3. Someone who has the gateway's own password calls it without the token:");
         let mut url = web_hook.clone();
         url.set_query(None);
-        let call = function_call("get_balance");
+        let call = function_call("get_balance", ACCOUNT);
         let answer = post(connector, &url, DEFAULT_USER, self.password.expose(), &call).await?;
         told(&answer, 403, "forbidden")
     }
 
     async fn call_another_function(&self, connector: &Connector, web_hook: &Url) -> anyhow::Result<()> {
         println!("\n4. Someone uses get_balance's token for transfer_funds:");
-        told(&swaig(connector, web_hook, "transfer_funds").await?, 403, "forbidden")
+        told(&swaig(connector, web_hook, "transfer_funds", ACCOUNT).await?, 403, "forbidden")
     }
 
     async fn call_until_refused(&self, connector: &Connector, web_hook: &Url) -> anyhow::Result<()> {
-        println!("\n5. The caller keeps asking. The default policy lets ten calls a minute through:");
+        println!("\n5. The caller tries other accounts. The default policy lets ten calls a minute through:");
         for number in 2..=10 {
-            let answer = swaig(connector, web_hook, "get_balance").await?;
+            let answer = swaig(connector, web_hook, "get_balance", ACCOUNT + number).await?;
             ensure!(answer.body.contains("150.00"), "call {number} was refused: {}", answer.body);
         }
         println!("   calls 2 to 10 → the balance");
-        let answer = swaig(connector, web_hook, "get_balance").await?;
+        let answer = swaig(connector, web_hook, "get_balance", ACCOUNT + 11).await?;
         print!("   call 11: ");
         told(&answer, 200, "too many requests")
     }
@@ -126,14 +127,15 @@ fn told(answer: &Answer, status: u16, expected: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn function_call(function: &str) -> Value {
+fn function_call(function: &str, account: u64) -> Value {
+    let arguments = json!({ "account": account.to_string() });
     json!({ "function": function, "call_id": CALL_ID, "caller_id_num": CALLER,
-        "argument": { "parsed": [{ "account": "1234567890" }], "raw": "{\"account\":\"1234567890\"}" } })
+        "argument": { "parsed": [arguments], "raw": arguments.to_string() } })
 }
 
-async fn swaig(connector: &Connector, web_hook: &Url, function: &str) -> anyhow::Result<Answer> {
+async fn swaig(connector: &Connector, web_hook: &Url, function: &str, account: u64) -> anyhow::Result<Answer> {
     let password = web_hook.password().unwrap_or_default().to_owned();
-    post(connector, web_hook, web_hook.username(), password.as_bytes(), &function_call(function)).await
+    post(connector, web_hook, web_hook.username(), password.as_bytes(), &function_call(function, account)).await
 }
 
 async fn post(
