@@ -48,6 +48,7 @@ class BankAgent(AgentBase):
         self.set_dynamic_config_callback(configure)
         self.enable_debug_events(1)
         self.on_debug_event(self.debug_event)
+        self.register_routing_callback(self.route_sip, path="/sip")
         if os.environ.get("AGENT_MCP") == "1":
             self.enable_mcp_server()
 
@@ -105,6 +106,15 @@ class BankAgent(AgentBase):
         "execute": lambda result, own, to: result.add_action("SWML", document({"execute": {"dest": own}})),
         "text": lambda result, own, to: result.add_action("SWML", json.dumps(document({"transfer": {"dest": own}}))),
     }
+
+    # Where calls to these users of the SIP domain go; the others get the agent's own document.
+    SIP_ROUTES = {"spanish": f"{ROUTE}?lang=es", "shop": "https://shop.example.com/agent", "debug": f"{ROUTE}/debug"}
+
+    def route_sip(self, *given):
+        """3.x gives body and headers, 1.x request and body."""
+        body = next(part for part in given if isinstance(part, dict) and "call" in part)
+        user = body["call"].get("to", "").removeprefix("sip:").partition("@")[0]
+        return self.SIP_ROUTES.get(user)
 
     def startup_hook(self, args):
         return Result("The call is open.")

@@ -57,7 +57,7 @@ impl World {
 }
 
 /// What spoils a document or an answer, and why it is refused then.
-const MISBEHAVIOUR: [(&str, &str); 24] = [
+const MISBEHAVIOUR: [(&str, &str); 22] = [
     ("not-json", "agent_not_json"),
     ("truncated-json", "agent_not_json"),
     ("duplicate-keys", "agent_not_json"),
@@ -68,8 +68,6 @@ const MISBEHAVIOUR: [(&str, &str); 24] = [
     ("html", "agent_not_json"),
     ("yaml", "agent_not_json"),
     ("gzip", "agent_encoded"),
-    ("redirect", "agent_status"),
-    ("redirect?code=307&to=https://other.example.com/", "agent_status"),
     ("unauthorized", "agent_unauthorized"),
     ("forbidden", "agent_status"),
     ("not-found", "agent_status"),
@@ -98,7 +96,9 @@ fn a_spoiled_document_is_refused_and_the_caller_hears_it() {
 
 #[test]
 fn a_spoiled_answer_to_a_function_call_is_a_sentence_and_never_a_5xx() {
-    let cases: Vec<_> = MISBEHAVIOUR.map(|(name, reason)| (format!("swaig-{name}"), reason)).into();
+    let more = [("redirect", "agent_status"), ("redirect?code=307&to=https://other.example.com/", "agent_status")];
+    let cases = MISBEHAVIOUR.into_iter().chain(more).map(|(name, reason)| (format!("swaig-{name}"), reason));
+    let cases: Vec<_> = cases.collect();
     let world = world(cases.iter().map(|(scenario, _)| scenario.as_str()));
     for (scenario, reason) in &cases {
         let answer = world.call_function(scenario, &Call::new());

@@ -14,6 +14,7 @@ mod headers;
 mod init_doctor;
 mod limits;
 mod records;
+mod redirects;
 mod refusals;
 mod reloads;
 mod repeats;

@@ -14,6 +14,7 @@
 mod admit;
 mod conclude;
 mod judge;
+mod redirect;
 mod release;
 mod rewrite;
 

@@ -13,7 +13,7 @@ use std::{
 use serde::Deserialize;
 use swaigate_core::{
     basic,
-    decide::{CallEvent, CellKey, Check, Subject},
+    decide::{AgentAnswer, CallEvent, CellKey, Check, Subject},
     id::AgentName,
     origin,
     policy::Per,
@@ -38,9 +38,15 @@ struct DocumentCase {
     fetch: Option<String>,
     /// The document is the answer to a use of this URL instead: `tool f /bank/swaig`.
     answers: Option<String>,
+    /// The status that the agent answers with.
+    #[serde(default = "two_hundred")]
+    status: u16,
+    /// Its `Location`.
+    location: Option<String>,
     /// What the agent says.
+    #[serde(default)]
     document: String,
-    /// What leaves, with placeholders; `the same` for the agent's own words.
+    /// What leaves, with placeholders; `the same` for the agent's own words. Of a redirect, its `Location` in quotes.
     leaves: Option<String>,
     /// The reason why nothing leaves.
     refused: Option<String>,
@@ -99,6 +105,10 @@ fn bank_path() -> String {
     "/bank".to_owned()
 }
 
+fn two_hundred() -> u16 {
+    200
+}
+
 fn post() -> String {
     "POST".to_owned()
 }
@@ -131,11 +141,14 @@ fn check_document(world: &World, case: &DocumentCase) -> Result<(), String> {
     };
     let passed = world.ask(&request).map_err(|refused| format!("the fetch is refused: {:?}", refused.reason))?;
     let mut facts = Facts::default();
-    let outcome = world.release(&passed.permit, case.document.trim_end().as_bytes(), &mut facts);
+    let answer = world::answer(case.status, case.document.trim_end().as_bytes());
+    let answer = AgentAnswer { location: case.location.as_deref(), ..answer };
+    let outcome = world.release_answer(&passed.permit, &answer, &mut facts);
     match (outcome, &case.leaves, &case.refused) {
         (Err(refused), None, Some(reason)) => same("reason", refused.reason.as_str(), reason)?,
         (Ok(reply), Some(expected), None) => {
-            let actual = String::from_utf8(reply.body).map_err(|error| error.to_string())?;
+            let body = || String::from_utf8(reply.body).map_err(|error| error.to_string());
+            let actual = reply.location.map_or_else(body, |location| Ok(format!("{location:?}")))?;
             leaves(world, case, &passed, &actual, expected.trim_end())?;
         }
         (Ok(reply), _, _) => return Err(format!("it leaves: {}", String::from_utf8_lossy(&reply.body))),

@@ -250,6 +250,7 @@ async fn release(
             status: answer.status,
             content_type: answer.content_type.as_deref(),
             content_encoding: answer.content_encoding.as_deref(),
+            location: answer.location.as_deref(),
             body: &answer.body,
         };
         let reply = guard(|| decide::release(&permit, &policies, &whole, &mut facts));

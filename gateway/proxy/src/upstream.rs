@@ -85,6 +85,8 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// `Content-Encoding`.
     pub content_encoding: Option<String>,
+    /// `Location`.
+    pub location: Option<String>,
     /// The body.
     pub body: Bytes,
     /// Its share of the byte budget.
@@ -295,7 +297,7 @@ async fn send(session: &mut HttpSession, header: RequestHeader, body: &[u8], met
 }
 
 async fn receive(session: &mut HttpSession, limit: usize, budget: &Budget) -> Result<Answer, Failure> {
-    let (status, content_type, content_encoding) = final_head(session, limit).await?;
+    let Head { status, content_type, content_encoding, location } = final_head(session, limit).await?;
     let mut body = BytesMut::new();
     let mut reserved = Reserved::default();
     while let Some(chunk) = session.read_body_bytes().await.map_err(failure)? {
@@ -306,10 +308,16 @@ async fn receive(session: &mut HttpSession, limit: usize, budget: &Budget) -> Re
         budget.grow(&mut reserved, body.len() + chunk.len()).map_err(spent)?;
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, content_type, content_encoding, body: body.freeze(), _reserved: reserved })
+    Ok(Answer { status, content_type, content_encoding, location, body: body.freeze(), _reserved: reserved })
 }
 
-type Head = (u16, Option<String>, Option<String>);
+/// What is used of an answer's head.
+struct Head {
+    status: u16,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+    location: Option<String>,
+}
 
 /// The first head that isn't informational.
 async fn final_head(session: &mut HttpSession, limit: usize) -> Result<Head, Failure> {
@@ -326,7 +334,12 @@ async fn final_head(session: &mut HttpSession, limit: usize) -> Result<Head, Fai
                 if announced.is_some_and(|length| length > limit as u64) {
                     return Err(too_large(limit));
                 }
-                return Ok((status, text("content-type"), text("content-encoding")));
+                return Ok(Head {
+                    status,
+                    content_type: text("content-type"),
+                    content_encoding: text("content-encoding"),
+                    location: text("location"),
+                });
             }
         }
     }

@@ -29,6 +29,8 @@ pub struct Permit {
     pub(super) agent: Arc<Agent>,
     pub(super) route: Route,
     pub(super) lineage: Option<Lineage>,
+    /// What the URL of a redirect inherits, if it isn't the same.
+    pub(super) redirect: Option<Lineage>,
     medium: Medium,
     forward: Forward,
 }
@@ -51,8 +53,8 @@ pub struct Forward {
 pub fn conclude(plan: Plan, answers: Answers) -> Result<Permit, Denial> {
     match answers {
         Ok(()) => {
-            let Plan { agent, route, method, target, edited, lineage, medium, .. } = plan;
-            Ok(Permit { agent, route, lineage, medium, forward: Forward { method, target, edited } })
+            let Plan { agent, route, method, target, edited, lineage, redirect, medium, .. } = plan;
+            Ok(Permit { agent, route, lineage, redirect, medium, forward: Forward { method, target, edited } })
         }
         Err(Refusal { check, wait }) => {
             let reason = match plan.checks().get(check) {

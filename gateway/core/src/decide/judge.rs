@@ -43,6 +43,7 @@ pub struct Plan {
     /// The body, if it isn't to be forwarded as it came.
     pub(super) edited: Option<String>,
     pub(super) lineage: Option<Lineage>,
+    pub(super) redirect: Option<Lineage>,
     pub(super) medium: Medium,
     repeat: Option<RepeatKey>,
     checks: Vec<Check>,
@@ -156,17 +157,18 @@ pub fn judge(
         Route::Unknown => Err(Reason::NotFound),
     };
     let medium = facts.medium;
-    let Judged { edited, lineage, repeat, checks } =
+    let Judged { edited, lineage, redirect, repeat, checks } =
         judged.map_err(|reason| Denial { medium, ..admitted.deny(reason) })?;
     let Admitted { agent, route, method, path, query, .. } = admitted;
     let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
-    Ok(Plan { agent, route, method, target, edited, lineage, medium, repeat, checks })
+    Ok(Plan { agent, route, method, target, edited, lineage, redirect, medium, repeat, checks })
 }
 
 #[derive(Default)]
 struct Judged {
     edited: Option<String>,
     lineage: Option<Lineage>,
+    redirect: Option<Lineage>,
     repeat: Option<RepeatKey>,
     checks: Vec<Check>,
 }
@@ -188,13 +190,15 @@ fn judge_fetch(
     facts.medium = call.as_ref().map(|call| call.medium).unwrap_or_default();
 
     let agent = &admitted.agent;
-    let (token, mut checks) = match &admitted.token {
+    let (token, redirect, mut checks) = match &admitted.token {
         Some(_) => {
             let ids = parsed.as_ref().map(|body| call::call_ids(body, Kind::Swml)).unwrap_or_default();
             let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
-            (Some(token), bound.check.into_iter().collect())
+            // A client that follows a redirect sends the credentials it has: they are of the token's document.
+            let redirect = Lineage::of_token(&token, bound.call, agent);
+            (Some(token), Some(redirect), bound.check.into_iter().collect())
         }
-        None => (None, Vec::new()),
+        None => (None, None, Vec::new()),
     };
     let key = policies.keys().newest();
     let document = moment.document.ok_or(Reason::Internal)?;
@@ -215,7 +219,7 @@ fn judge_fetch(
     }
     facts.document = Some(document);
     facts.caller_digest = lineage.caller;
-    Ok(Judged { lineage: Some(lineage), checks, ..Judged::default() })
+    Ok(Judged { lineage: Some(lineage), redirect, checks, ..Judged::default() })
 }
 
 fn judge_function(
@@ -250,7 +254,8 @@ fn judge_function(
     }
     let lineage = Lineage::of_token(&token, bound.call, agent);
     let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);
-    Ok(Judged { edited, lineage: Some(lineage), repeat: Some(repeat_key(&token, body)), checks })
+    let repeat = Some(repeat_key(&token, body));
+    Ok(Judged { edited, lineage: Some(lineage), repeat, checks, ..Judged::default() })
 }
 
 fn judge_callback(
@@ -274,7 +279,7 @@ fn judge_callback(
     let lineage = Lineage::of_token(&token, bound.call, &admitted.agent);
     // An event is advice; a summary is work, which the platform hands in again until it is taken.
     let repeat = is_summary.then(|| repeat_key(&token, body));
-    Ok(Judged { edited: None, lineage: Some(lineage), repeat, checks })
+    Ok(Judged { lineage: Some(lineage), repeat, checks, ..Judged::default() })
 }
 
 fn judge_includes(

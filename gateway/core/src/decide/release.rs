@@ -1,6 +1,9 @@
 //! Step four: the agent has answered. What leaves holds none of its URLs and none of its credentials.
 
-use super::{Denial, Permit, rewrite::Minter};
+use super::{
+    Denial, Permit, redirect,
+    rewrite::{Lineage, Minter},
+};
 use crate::{
     json,
     policy::Policies,
@@ -17,6 +20,8 @@ pub struct AgentAnswer<'a> {
     pub content_type: Option<&'a str>,
     /// The `Content-Encoding`.
     pub content_encoding: Option<&'a str>,
+    /// The `Location`, if it is text.
+    pub location: Option<&'a str>,
     /// The whole body.
     pub body: &'a [u8],
 }
@@ -52,6 +57,7 @@ fn released(
         return Err(Reason::AgentEncoded);
     }
     match permit.route {
+        Route::Swml if redirect::is_redirect(answer.status) => redirect::of_answer(permit, policies, answer, facts),
         Route::Swml => {
             require(answer.status == 200, answer, facts)?;
             document(permit, policies, answer.body, facts)
@@ -61,7 +67,8 @@ fn released(
             document(permit, policies, answer.body, facts)
         }
         Route::Summary | Route::Debug | Route::Callback => {
-            require((200..500).contains(&answer.status), answer, facts)?;
+            let is_redirect = (300..400).contains(&answer.status);
+            require((200..500).contains(&answer.status) && !is_redirect, answer, facts)?;
             callback_reply(permit, policies, answer, facts)
         }
         Route::Asset => {
@@ -93,17 +100,21 @@ fn document(permit: &Permit, policies: &Policies, body: &[u8], facts: &mut Facts
         facts.detail = Some("not an object".to_owned());
         return Err(Reason::AgentNotJson);
     }
-    rewritten(permit, policies, body, &root, facts).map(|body| Reply::json(200, body))
+    if let Some(route) = redirect::route_of(&root).filter(|_| permit.route == Route::Swml) {
+        return redirect::to_route(permit, policies, route, facts);
+    }
+    let lineage = permit.lineage.ok_or(Reason::Internal)?;
+    rewritten(permit, policies, lineage, body, &root, facts).map(|body| Reply::json(200, body))
 }
 
-fn rewritten(
+pub(super) fn rewritten(
     permit: &Permit,
     policies: &Policies,
+    lineage: Lineage,
     body: &[u8],
     root: &json::Node<'_>,
     facts: &mut Facts,
 ) -> Result<Vec<u8>, Reason> {
-    let lineage = permit.lineage.ok_or(Reason::Internal)?;
     let mut minter = Minter::new(policies, &permit.agent, lineage).ok_or(Reason::TokenKeyUnknown)?;
     let text = std::str::from_utf8(body).map_err(|_| Reason::AgentNotJson)?;
     let rewritten = minter.rewrite(text, root)?;
@@ -119,12 +130,13 @@ fn callback_reply(
     answer: &AgentAnswer<'_>,
     facts: &mut Facts,
 ) -> Result<Reply, Reason> {
-    if answer.status >= 300 {
+    if answer.status >= 400 {
         return Ok(Reply::json(answer.status, r#"{"error":"refused by the agent"}"#));
     }
     match json::parse(answer.body) {
         Ok(root) => {
-            let body = rewritten(permit, policies, answer.body, &root, facts)?;
+            let lineage = permit.lineage.ok_or(Reason::Internal)?;
+            let body = rewritten(permit, policies, lineage, answer.body, &root, facts)?;
             Ok(Reply::json(answer.status, body))
         }
         Err(_) => Ok(Reply::json(answer.status, "{}")),

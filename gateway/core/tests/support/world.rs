@@ -119,10 +119,23 @@ impl World {
 
     /// What leaves of an agent's answer.
     pub fn release(&self, permit: &Permit, body: &[u8], facts: &mut Facts) -> Result<Reply, Refused> {
-        let content_type = Some("application/json");
-        let answer = AgentAnswer { status: 200, content_type, content_encoding: None, body };
-        decide::release(permit, &self.policies, &answer, facts).map_err(refused)
+        self.release_answer(permit, &answer(200, body), facts)
     }
+
+    /// The same for an answer that is more than a body.
+    pub fn release_answer(
+        &self,
+        permit: &Permit,
+        answer: &AgentAnswer<'_>,
+        facts: &mut Facts,
+    ) -> Result<Reply, Refused> {
+        decide::release(permit, &self.policies, answer, facts).map_err(refused)
+    }
+}
+
+/// What an agent says with this status and body.
+pub fn answer(status: u16, body: &[u8]) -> AgentAnswer<'_> {
+    AgentAnswer { status, content_type: Some("application/json"), content_encoding: None, location: None, body }
 }
 
 /// The document that is made now.

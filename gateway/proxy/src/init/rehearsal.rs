@@ -71,6 +71,7 @@ fn released(policies: &Policies, password: &Secret, document: &str, facts: &mut 
         status: 200,
         content_type: Some("application/json"),
         content_encoding: None,
+        location: None,
         body: document.as_bytes(),
     };
     decide::release(&permit, policies, &answer, facts).map(drop)
