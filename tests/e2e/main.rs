@@ -20,5 +20,6 @@ mod reloads;
 mod repeats;
 mod retries;
 mod routes;
+mod signatures;
 mod strict_json;
 mod whole_call;

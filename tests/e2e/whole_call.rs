@@ -11,7 +11,7 @@ use crate::harness::{
 };
 
 /// What the platform calls on each agent: function, arguments, what it is told.
-fn tools(sdk: Sdk) -> Vec<(&'static str, Value, &'static str)> {
+pub(crate) fn tools(sdk: Sdk) -> Vec<(&'static str, Value, &'static str)> {
     let mut tools = vec![
         ("get_balance", json!({ "account": "1234567890" }), "Balance of 1234567890 is $150.00"),
         ("transfer_funds", json!({ "to_account": "99", "amount": 25 }), "Transferred $25 to account 99"),
@@ -51,7 +51,7 @@ fn a_whole_call_goes_through_and_is_what_the_agent_alone_would_do() {
     }
 }
 
-fn the_call_ends(sdk: Sdk, document: &Document, call: &Call, agent: &Agent) {
+pub(crate) fn the_call_ends(sdk: Sdk, document: &Document, call: &Call, agent: &Agent) {
     if sdk != Sdk::Rust {
         Platform::call_function(document, call, "hangup_hook", &json!({}));
         assert_eq!(agent.ran(call, "hangup_hook"), 1);

@@ -17,6 +17,7 @@ mod judge;
 mod redirect;
 mod release;
 mod rewrite;
+mod signed;
 
 use std::sync::Arc;
 

@@ -24,6 +24,7 @@ use crate::{
     origin::Authority,
     sanitize::SensitiveNames,
     secret::Secret,
+    signature::SigningKey,
 };
 use url::form_urlencoded;
 
@@ -94,6 +95,17 @@ pub struct Upstream {
     pub aliases: Vec<Authority>,
     /// How long to wait for it.
     pub timeouts: Timeouts,
+    /// How requests are signed for it, if it checks that.
+    pub signing: Option<UpstreamSigning>,
+}
+
+/// How requests are signed for an agent.
+#[derive(Debug)]
+pub struct UpstreamSigning {
+    /// With which key.
+    pub key: SigningKey,
+    /// What the agent takes its own URL to begin with, if that isn't [`Upstream::origin`]; without a slash at its end.
+    pub base: Option<String>,
 }
 
 /// What the agent asks for, and what must never be seen outside.
@@ -128,6 +140,30 @@ pub struct Platform {
     pub uses_generated_password: bool,
     /// What stands in the URLs of documents.
     pub url_credentials: UrlCredentials,
+    /// Which requests have to be signed, if any key is known.
+    pub signing: Option<Signing>,
+}
+
+/// What is asked of the platform's signatures. One that is there is checked, wherever that is.
+#[derive(Debug)]
+pub struct Signing {
+    /// Who may have signed.
+    pub keys: Vec<SigningKey>,
+    /// What has to be signed.
+    pub required: Required,
+    /// `insecure_unsigned_get`: documents may be fetched by GET, which can't be signed, though signatures are required.
+    pub allows_get: bool,
+}
+
+/// Which requests have to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Required {
+    /// Those that fetch documents: the platform signs no others (PROTOCOL.md, 7).
+    Swml,
+    /// Every POST of the platform's.
+    All,
+    /// None.
+    Nothing,
 }
 
 /// The credentials in rewritten URLs.
@@ -407,6 +443,11 @@ impl Upstream {
         };
         let default = if self.https { 443 } else { 80 };
         if self.port == default { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// `http://host:port`, without a slash at its end.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.https { "https" } else { "http" }, self.host_header())
     }
 }
 

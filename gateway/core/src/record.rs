@@ -42,6 +42,8 @@ pub struct Facts {
     pub called: Option<String>,
     /// The document that the request's token left in, or the one that was made for it.
     pub document: Option<DocumentId>,
+    /// The scheme of the platform's signature, if that was checked.
+    pub signature: Option<&'static str>,
     /// How the person on the other end is talked to.
     pub medium: Medium,
     /// Whether it is a request that was sent before.

@@ -47,6 +47,19 @@ pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
+/// A user name or password as it stands in a URL: all but what RFC 3986, section 2.3, calls unreserved, percent-encoded.
+pub fn percent_encode(bytes: &[u8]) -> Secret {
+    // Room for the longest, so that no half of it is left behind where the buffer was before.
+    let mut encoded = Vec::with_capacity(bytes.len() * 3);
+    for &byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte),
+            _ => encoded.extend(format!("%{byte:02X}").into_bytes()),
+        }
+    }
+    Secret::new(encoded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

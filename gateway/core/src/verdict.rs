@@ -85,6 +85,13 @@ reasons! {
     /// The per-call credentials are not of the token's document, kind and call.
     CredentialsForeign => "credentials_foreign",
 
+    /// The platform's signature is missing, where the policy asks for one.
+    SignatureMissing => "signature_missing",
+    /// The signature was made by no listed key over this URL and body.
+    SignatureWrong => "signature_wrong",
+    /// A document was asked for by GET, which can't be signed.
+    UnsignedGet => "unsigned_get",
+
     /// The body is not strict JSON, or not an object.
     BodyNotJson => "body_not_json",
     /// A key occurs twice in one object: two parsers may see two values.
@@ -220,6 +227,9 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::FunctionMissing => Client(400, "no function is named"),
         Reason::ArgumentsDisagree => Client(400, "argument.raw and argument.parsed disagree"),
         Reason::CredentialsForeign
+        | Reason::SignatureMissing
+        | Reason::SignatureWrong
+        | Reason::UnsignedGet
         | Reason::TokenMissing
         | Reason::TokenMalformed
         | Reason::TokenKeyUnknown
@@ -321,6 +331,9 @@ impl Reason {
             | Reason::CredentialsWrong
             | Reason::CredentialsUnchecked
             | Reason::CredentialsForeign
+            | Reason::SignatureMissing
+            | Reason::SignatureWrong
+            | Reason::UnsignedGet
             | Reason::BodyNotJson
             | Reason::BodyDuplicateKey
             | Reason::BodyTooDeep

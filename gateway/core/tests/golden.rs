@@ -20,6 +20,7 @@ use swaigate_core::{
     record::Facts,
     route::Method,
     secret::Secret,
+    signature::{self, SigningKey},
     time::Timestamp,
     token::{self, Binding, Claims, Kind, UnverifiedToken},
 };
@@ -69,12 +70,26 @@ struct RequestCase {
     #[serde(default = "platform")]
     credentials: String,
     content_length: Option<u64>,
+    /// The platform's signature.
+    signed: Option<Signed>,
     #[serde(default)]
     body: String,
     /// Seconds since the tokens of the case were made.
     #[serde(default)]
     later: u64,
     expect: Expected,
+}
+
+/// A signature over this URL and the case's body, or over another one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    key: String,
+    url: String,
+    body: Option<String>,
+    /// `sha256`, `sha1` or, by default, `both`.
+    #[serde(default = "both")]
+    scheme: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,6 +110,10 @@ struct Expected {
     arguments: Option<String>,
     caller: Option<String>,
     caller_disagrees: Option<bool>,
+    /// The scheme of the signature that was checked.
+    signature: Option<String>,
+    /// What the agent gets is signed with this key over this URL.
+    signed: Option<Signed>,
 }
 
 fn bank() -> String {
@@ -103,6 +122,10 @@ fn bank() -> String {
 
 fn bank_path() -> String {
     "/bank".to_owned()
+}
+
+fn both() -> String {
+    "both".to_owned()
 }
 
 fn two_hundred() -> u16 {
@@ -335,6 +358,8 @@ fn check_request(world: &World, case: &RequestCase) -> Result<(), String> {
         host: case.host.clone(),
         authorization: authorization(&case.credentials)?,
         content_length: case.content_length,
+        sha256_signature: signature_of(case, "sha256"),
+        signature: signature_of(case, "sha1"),
         body: with_tokens(&case.body)?.into_bytes(),
         now: Timestamp(NOW.0 + case.later * 1000),
     };
@@ -347,13 +372,24 @@ fn check_request(world: &World, case: &RequestCase) -> Result<(), String> {
             let body = String::from_utf8_lossy(&refused.reply.body);
             expect.body.as_ref().map_or(Ok(()), |expected| same("body", &body, expected))
         }
-        (Ok(passed), None, Some(forwarded)) => check_passed(&passed, expect, forwarded),
+        (Ok(passed), None, Some(forwarded)) => check_passed(&passed, expect, forwarded, &case.body),
         (Ok(passed), _, _) => Err(format!("it is forwarded: {:?}", passed.permit.forward())),
         (Err(refused), _, _) => Err(format!("it is refused: {:?}", refused.reason)),
     }
 }
 
-fn check_passed(passed: &Passed, expect: &Expected, forwarded: &str) -> Result<(), String> {
+fn signing_key(text: &str) -> SigningKey {
+    SigningKey::new(Secret::new(text)).expect("it is long enough")
+}
+
+fn signature_of(case: &RequestCase, scheme: &str) -> Option<String> {
+    let signed = case.signed.as_ref().filter(|signed| signed.scheme == scheme || signed.scheme == "both")?;
+    let body = signed.body.as_ref().unwrap_or(&case.body);
+    let made = signature::sign(&signing_key(&signed.key), &signed.url, body.as_bytes());
+    Some(if scheme == "sha256" { made.sha256 } else { made.sha1 })
+}
+
+fn check_passed(passed: &Passed, expect: &Expected, forwarded: &str, body: &String) -> Result<(), String> {
     let forward = passed.permit.forward();
     same("forwarded", &format!("{} {}", forward.method.as_str(), forward.target), forwarded)?;
     if let Some(agent) = &expect.agent {
@@ -370,6 +406,14 @@ fn check_passed(passed: &Passed, expect: &Expected, forwarded: &str) -> Result<(
     }
     if let Some(expected) = &expect.caller {
         same("caller", facts.caller.as_deref().unwrap_or("-"), expected)?;
+    }
+    if let Some(expected) = &expect.signature {
+        same("signature", facts.signature.unwrap_or("-"), expected)?;
+    }
+    if let Some(expected) = &expect.signed {
+        let body = expect.forwarded_body.as_ref().unwrap_or(body);
+        let made = signature::sign(&signing_key(&expected.key), &expected.url, body.as_bytes());
+        same("signatures", &format!("{:?}", forward.signatures), &format!("{:?}", Some(made)))?;
     }
     let disagrees = expect.caller_disagrees.unwrap_or(facts.caller_disagrees);
     same("caller_disagrees", &facts.caller_disagrees.to_string(), &disagrees.to_string())

@@ -266,6 +266,8 @@ struct Line<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
     medium: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     repeat: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<String>,
@@ -309,6 +311,7 @@ impl<'e> From<&'e Entry> for Line<'e> {
             arguments: facts.arguments.as_deref().and_then(|json| serde_json::from_str(json).ok()),
             document: facts.document.map(|id| id.to_string()),
             medium: Some(facts.medium).filter(|medium| *medium != Medium::Voice).map(Medium::as_str),
+            signature: facts.signature,
             repeat: facts.repeat.map(Repeat::as_str),
             schema: facts.schema.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
             not_mediated: unmediated.map(|u| NotMediated { what: &u.what, how: u.how.as_str() }).collect(),

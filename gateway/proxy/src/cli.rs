@@ -23,6 +23,7 @@ use crate::{
     keys, log, random, reload,
     run::{self, Gateway},
     settings,
+    signature::Questioned,
 };
 
 /// The shortest password that `hash-password` takes, in bytes.
@@ -48,10 +49,43 @@ enum Command {
     },
     /// Write a policy file for an agent, from what the agent itself says
     Init(InitArgs),
+    /// Look into the platform's signatures
+    Signature {
+        #[command(subcommand)]
+        command: Signature,
+    },
     /// Play a call through a gateway before a sample agent, on this machine, and keep both running
     Demo,
     /// Read a password from standard input and print its argon2id hash, for `password_hash`
     HashPassword,
+}
+
+#[derive(Subcommand)]
+enum Signature {
+    /// Tell which of URL, key, body or scheme is off when a signature does not verify
+    Explain(Explain),
+}
+
+#[derive(Args)]
+struct Explain {
+    /// The file that `run` is given
+    #[arg(long, value_name = "FILE", default_value = "gateway.yaml")]
+    config: PathBuf,
+    /// The agent that was asked
+    #[arg(long, value_name = "NAME")]
+    agent: String,
+    /// The URL that the platform was told to ask
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// The body as it came, byte for byte; - for standard input
+    #[arg(long, value_name = "FILE")]
+    body: PathBuf,
+    /// X-SignalWire-Signature, or X-Twilio-Signature
+    #[arg(long, value_name = "VALUE", required_unless_present = "sha256_signature")]
+    signature: Option<String>,
+    /// X-SignalWire-SHA256-Signature
+    #[arg(long, value_name = "VALUE")]
+    sha256_signature: Option<String>,
 }
 
 #[derive(Args)]
@@ -108,6 +142,11 @@ pub fn main() -> ExitCode {
         Command::Init(InitArgs { upstream, output, agent, force }) => {
             Init { upstream, output, name: agent, force }.run()
         }
+        Command::Signature { command: Signature::Explain(explain) } => match questioned(explain).explain() {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         Command::Demo => demo::run(),
         Command::HashPassword => hash_password(),
     };
@@ -118,6 +157,11 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn questioned(explain: Explain) -> Questioned {
+    let Explain { config, agent, url, body, signature, sha256_signature } = explain;
+    Questioned { config, agent, url, body, signature, sha256_signature }
 }
 
 fn run_config(config: &Path) -> anyhow::Result<()> {

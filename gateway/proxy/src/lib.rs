@@ -14,7 +14,7 @@
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
 //! | 9 | [`client`], [`demo`] | a stranger's way to an agent, and a play for newcomers |
-//! | 10 | [`init`] | what is asked of an agent before it is protected |
+//! | 10 | [`init`], [`signature`] | what is asked of an agent before it is protected, and of a signature that is refused |
 //! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
@@ -37,5 +37,6 @@ pub mod random;
 pub mod reload;
 pub mod run;
 pub mod settings;
+pub mod signature;
 pub mod state;
 pub mod upstream;

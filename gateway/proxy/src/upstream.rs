@@ -27,6 +27,7 @@ use swaigate_core::{
     id::RequestId,
     policy::{Agent, Upstream},
     route::Method,
+    signature::Made,
     verdict::Reason,
 };
 use tokio::time::timeout;
@@ -46,6 +47,9 @@ const MAX_NAMES: usize = 1024;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The platform's signatures (PROTOCOL.md, 7).
+pub(crate) const X_SIGNALWIRE_SIGNATURE: HeaderName = HeaderName::from_static("x-signalwire-signature");
+pub(crate) const X_SIGNALWIRE_SHA256_SIGNATURE: HeaderName = HeaderName::from_static("x-signalwire-sha256-signature");
 /// The request's id, in the request to the agent and in the answer to the client.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -269,6 +273,10 @@ fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result
         }
         if let Some(id) = envelope.request {
             request.insert_header(X_REQUEST_ID, id.to_string())?;
+        }
+        if let Some(Made { sha1, sha256 }) = &forward.signatures {
+            request.insert_header(X_SIGNALWIRE_SIGNATURE, sha1.as_str())?;
+            request.insert_header(X_SIGNALWIRE_SHA256_SIGNATURE, sha256.as_str())?;
         }
         if !matches!(forward.method, Method::Get | Method::Head) {
             request.insert_header(header::CONTENT_LENGTH, length)?;

@@ -65,6 +65,13 @@ impl Sdk {
         self.start_at(free_address(), &[])
     }
 
+    /// One that wants requests signed with this key, and knows itself by this URL or by the one it is asked at.
+    pub(crate) fn start_signing(self, key: &str, url: Option<&str>) -> Agent {
+        let mut env = vec![("SIGNALWIRE_SIGNING_KEY", key)];
+        env.extend(url.map(|url| ("SWML_PROXY_URL_BASE", url)));
+        self.start_at(free_address(), &env)
+    }
+
     fn start_at(self, address: SocketAddr, env: &[(&str, &str)]) -> Agent {
         let mut command = match self {
             Sdk::Python | Sdk::Old => {

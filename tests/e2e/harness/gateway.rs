@@ -14,7 +14,7 @@ use super::{
     agent::{Agent, PASSWORD, USER},
     free_address,
     http::{Answer, Request},
-    platform::{Call, Platform},
+    platform::{Call, Platform, SIGNING_KEY},
     process::{Process, guarded},
     tap::Tap,
     until,
@@ -23,6 +23,8 @@ use super::{
 pub(crate) const GATEWAY_USER: &str = "signalwire";
 pub(crate) const GATEWAY_PASSWORD: &str = "known-to-the-platform";
 pub(crate) const OTHER_PASSWORD: &str = "from-before-the-change";
+pub(crate) const OTHER_SIGNING_KEY: &str = "PSKtest-before-the-change";
+pub(crate) const AGENT_SIGNING_KEY: &str = "PSKtest-of-the-agent-alone";
 pub(crate) const TOKEN_KEY: &str = "a-token-key-of-at-least-32-bytes-for-tests";
 pub(crate) const OTHER_TOKEN_KEY: &str = "another-token-key-of-at-least-32-bytes-here";
 
@@ -37,6 +39,7 @@ pub(crate) struct Policy {
     upstream: String,
     aliases: String,
     timeouts: String,
+    more_of_upstream: String,
     platform: String,
     more: String,
 }
@@ -65,6 +68,7 @@ impl Policy {
             upstream: format!("http://{upstream}"),
             aliases: String::new(),
             timeouts: "{}".to_owned(),
+            more_of_upstream: String::new(),
             platform: format!("users: [{{ username: {GATEWAY_USER}, password_env: GATEWAY_PASSWORD }}]"),
             more: String::new(),
         }
@@ -91,12 +95,30 @@ impl Policy {
         self
     }
 
+    /// Of an agent that writes this origin into its documents.
+    pub(crate) fn known_as(self, alias: &str) -> Self {
+        Self { aliases: alias.to_owned(), ..self }
+    }
+
     pub(crate) fn timeouts(self, timeouts: &str) -> Self {
         Self { timeouts: timeouts.to_owned(), ..self }
     }
 
     pub(crate) fn platform(self, platform: &str) -> Self {
         Self { platform: platform.to_owned(), ..self }
+    }
+
+    /// With more keys about whoever asks, such as `signature: all`.
+    pub(crate) fn and_platform(mut self, more: &str) -> Self {
+        self.platform.push_str(", ");
+        self.platform.push_str(more);
+        self
+    }
+
+    /// With one more key about the agent, such as `signing_key_env: X`.
+    pub(crate) fn and_upstream(mut self, more: &str) -> Self {
+        self.more_of_upstream.push_str(&format!("  {more}\n"));
+        self
     }
 
     /// With more keys.
@@ -107,10 +129,10 @@ impl Policy {
     }
 
     pub(crate) fn yaml(&self) -> String {
-        let Self { name, path, upstream, aliases, timeouts, platform, more } = self;
+        let Self { name, path, upstream, aliases, timeouts, more_of_upstream, platform, more } = self;
         format!(
             "agent: {name}\nmatch: {{ path: {path} }}\nupstream:\n  url: {upstream}\n  username_env: AGENT_USER\n  \
-             password_env: AGENT_PASSWORD\n  aliases: [{aliases}]\n  timeouts: {timeouts}\nplatform: {{ {platform} }}\n{more}"
+             password_env: AGENT_PASSWORD\n  aliases: [{aliases}]\n  timeouts: {timeouts}\n{more_of_upstream}platform: {{ {platform} }}\n{more}"
         )
     }
 
@@ -165,6 +187,9 @@ impl Folder {
             ("SWML_BASIC_AUTH_PASSWORD", PASSWORD),
             ("GATEWAY_PASSWORD", GATEWAY_PASSWORD),
             ("OTHER_PASSWORD", OTHER_PASSWORD),
+            ("SIGNING_KEY", SIGNING_KEY),
+            ("OTHER_SIGNING_KEY", OTHER_SIGNING_KEY),
+            ("AGENT_SIGNING_KEY", AGENT_SIGNING_KEY),
             ("TOKEN_KEY", TOKEN_KEY),
             ("OTHER_TOKEN_KEY", OTHER_TOKEN_KEY),
         ] {

@@ -14,7 +14,7 @@ use super::{
     serial,
 };
 
-const SIGNING_KEY: &[u8] = b"PSKtest1234567890abcdef";
+pub(crate) const SIGNING_KEY: &str = "PSKtest1234567890abcdef";
 
 /// How often the platform repeats a request that ended in a 5xx (PROTOCOL.md, 4.5).
 const REPEATS: usize = 3;
@@ -114,9 +114,14 @@ fn repeated(request: &Request) -> Answer {
 
 /// The platform signs over the URL without userinfo, followed by the body (PROTOCOL.md, 7).
 fn signed(request: Request) -> Request {
+    signed_with(SIGNING_KEY, request)
+}
+
+/// The same by another key.
+pub(crate) fn signed_with(key: &str, request: Request) -> Request {
     let (url, _) = without_userinfo(&request.url);
-    let mut sha1 = Hmac::<Sha1>::new_from_slice(SIGNING_KEY).expect("any length will do");
-    let mut sha256 = Hmac::<Sha256>::new_from_slice(SIGNING_KEY).expect("any length will do");
+    let mut sha1 = Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("any length will do");
+    let mut sha256 = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length will do");
     for part in [url.as_bytes(), &request.body] {
         sha1.update(part);
         sha256.update(part);

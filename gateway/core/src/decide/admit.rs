@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Denial;
+use super::{Denial, signed::Evidence};
 use crate::{
     basic::{self, Check, Credentials, Fingerprint, SlowCheck},
     policy::{Agent, Policies},
     record::Facts,
     route::{self, Destination, Method, Target},
+    signature::Carried,
     time::Timestamp,
     token::{self, CALL_USER, CallCredentials, TokenError, UnverifiedToken},
     verdict::{Reason, Route},
@@ -26,6 +27,10 @@ pub struct Head<'h> {
     pub authorization: Option<&'h [u8]>,
     /// The announced length of the body, in bytes.
     pub content_length: Option<u64>,
+    /// The `Content-Type`.
+    pub content_type: Option<&'h str>,
+    /// The platform's signatures.
+    pub signatures: Carried<'h>,
 }
 
 /// A request whose head is in order.
@@ -52,6 +57,8 @@ pub struct Admitted {
     pub(super) query: Option<String>,
     pub(super) token: Option<UnverifiedToken>,
     pub(super) call_credentials: Option<CallCredentials>,
+    /// What a signature is checked by, where the agent's policy lists a key.
+    pub(super) evidence: Option<Box<Evidence>>,
 }
 
 /// A request that is admitted if a slow check of its password succeeds.
@@ -87,13 +94,14 @@ pub fn admit(
         // A health check is anybody's, so what they add to it goes no further.
         None => target.query.filter(|_| destination.route != Route::Health),
     };
-    let admitted = Admitted::to(destination, head.method, query);
+    let mut admitted = Admitted::to(destination, head.method, query);
     admitted.check_shape(head).map_err(|reason| admitted.deny(reason))?;
     // The health of an agent is public, as it is in all SDKs; it says nothing but yes or no.
     if admitted.route == Route::Health {
         return Ok(Admission::Admitted(admitted));
     }
     let credentials = credentials_of(head).map_err(|reason| admitted.deny(reason))?;
+    admitted.evidence = Evidence::of(&admitted.agent, head, &credentials).map(Box::new);
     if credentials.username == CALL_USER {
         let admitted = admitted.with_call_credentials(&credentials, token, policies, now)?;
         facts.user = Some(CALL_USER.to_owned());
@@ -145,7 +153,7 @@ impl Admitted {
             Some(health) if route == Route::Health => health.clone(),
             Some(_) | None => agent.upstream_path(&below),
         };
-        Self { agent, route, method, path, query, token: None, call_credentials: None }
+        Self { agent, route, method, path, query, token: None, call_credentials: None, evidence: None }
     }
 
     fn check_shape(&self, head: &Head<'_>) -> Result<(), Reason> {

@@ -7,6 +7,7 @@ use crate::{
     policy::Agent,
     record::Medium,
     route::Method,
+    signature::Made,
     verdict::{Reason, Route},
 };
 
@@ -44,6 +45,8 @@ pub struct Forward {
     pub target: String,
     /// The body, if it isn't to be sent as it came.
     pub edited: Option<String>,
+    /// The signatures, if the agent checks them.
+    pub signatures: Option<Made>,
 }
 
 /// Concludes from the state store's answers.
@@ -53,8 +56,15 @@ pub struct Forward {
 pub fn conclude(plan: Plan, answers: Answers) -> Result<Permit, Denial> {
     match answers {
         Ok(()) => {
-            let Plan { agent, route, method, target, edited, lineage, redirect, medium, .. } = plan;
-            Ok(Permit { agent, route, lineage, redirect, medium, forward: Forward { method, target, edited } })
+            let Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, .. } = plan;
+            Ok(Permit {
+                agent,
+                route,
+                lineage,
+                redirect,
+                medium,
+                forward: Forward { method, target, edited, signatures },
+            })
         }
         Err(Refusal { check, wait }) => {
             let reason = match plan.checks().get(check) {

@@ -8,6 +8,7 @@ use super::{
     Admitted, Denial,
     admit::reason_of,
     rewrite::{Lineage, seconds},
+    signed,
 };
 use crate::{
     call::{self, Caller},
@@ -18,6 +19,7 @@ use crate::{
     record::{Facts, Medium},
     route::Method,
     sanitize,
+    signature::Made,
     time::Timestamp,
     token::{self, Binding, Kind, VerifiedToken},
     verdict::{Reason, Route},
@@ -42,6 +44,7 @@ pub struct Plan {
     pub(super) target: String,
     /// The body, if it isn't to be forwarded as it came.
     pub(super) edited: Option<String>,
+    pub(super) signatures: Option<Made>,
     pub(super) lineage: Option<Lineage>,
     pub(super) redirect: Option<Lineage>,
     pub(super) medium: Medium,
@@ -147,6 +150,7 @@ pub fn judge(
     facts: &mut Facts,
 ) -> Result<Plan, Denial> {
     let route = admitted.route;
+    signed::check(&admitted, policies, body, facts).map_err(|reason| admitted.deny(reason))?;
     let judged = match route {
         Route::Swml => judge_fetch(&admitted, policies, body, moment, facts),
         Route::Swaig => judge_function(&admitted, policies, body, moment, facts),
@@ -161,7 +165,9 @@ pub fn judge(
         judged.map_err(|reason| Denial { medium, ..admitted.deny(reason) })?;
     let Admitted { agent, route, method, path, query, .. } = admitted;
     let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
-    Ok(Plan { agent, route, method, target, edited, lineage, redirect, medium, repeat, checks })
+    let sent = edited.as_ref().map_or(body, String::as_bytes);
+    let signatures = (method == Method::Post).then(|| signed::for_agent(&agent, &target, sent)).flatten();
+    Ok(Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, repeat, checks })
 }
 
 #[derive(Default)]

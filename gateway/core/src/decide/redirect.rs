@@ -60,10 +60,9 @@ fn to(permit: &Permit, policies: &Policies, status: u16, location: &str, facts: 
 /// A URL reference, resolved at the request's own URL (RFC 3986, 5). What has a host or starts at the root stays byte for
 /// byte.
 fn absolute(permit: &Permit, location: &str) -> Option<String> {
-    let upstream = &permit.agent().upstream;
-    let scheme = if upstream.https { "https" } else { "http" };
-    let origin = format!("{scheme}://{}", upstream.host_header());
+    let origin = permit.agent().upstream.origin();
     if location.starts_with("//") {
+        let scheme = if permit.agent().upstream.https { "https" } else { "http" };
         Some(format!("{scheme}:{location}"))
     } else if location.starts_with('/') {
         Some(format!("{origin}{location}"))

@@ -7,6 +7,7 @@ mod access;
 mod agent_url;
 mod paths;
 mod rules;
+mod signing;
 
 use std::{collections::HashMap, str::FromStr};
 

@@ -13,6 +13,7 @@ use swaigate_core::{
     record::Facts,
     route::Method,
     secret::Secret,
+    signature::Carried,
     time::Timestamp,
     token::{self, Binding, Claims, Kind},
     verdict::{Reason, Reply},
@@ -55,6 +56,8 @@ pub struct Request {
     pub host: String,
     pub authorization: Option<Secret>,
     pub content_length: Option<u64>,
+    pub sha256_signature: Option<String>,
+    pub signature: Option<String>,
     pub body: Vec<u8>,
     pub now: Timestamp,
 }
@@ -108,6 +111,11 @@ impl World {
             host: &request.host,
             authorization: request.authorization.as_ref().map(Secret::expose),
             content_length: request.content_length,
+            content_type: Some("application/json"),
+            signatures: Carried {
+                sha256: request.sha256_signature.as_deref().map(str::as_bytes),
+                sha1: request.signature.as_deref().map(str::as_bytes),
+            },
         };
         let admitted = match decide::admit(&self.policies, &head, request.now, |_| false, facts).map_err(refused)? {
             Admission::Admitted(admitted) => admitted,
@@ -170,6 +178,8 @@ impl Request {
             host: "agents.example.com".to_owned(),
             authorization: Some(basic::header("signalwire", PLATFORM_PASSWORD.as_bytes())),
             content_length: None,
+            sha256_signature: None,
+            signature: None,
             body: body.into(),
             now: NOW,
         }

@@ -2,14 +2,17 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_proxy::Session;
-use swaigate_core::{decide::Head, route::Method, verdict::Reason};
+use swaigate_core::{decide::Head, route::Method, signature::Carried, verdict::Reason};
 
-use crate::upstream::Envelope;
+use crate::upstream::{Envelope, X_SIGNALWIRE_SHA256_SIGNATURE, X_SIGNALWIRE_SIGNATURE};
 
 /// How many bytes the names and values of a head may have together.
 const MAX_BYTES: usize = 32 * 1024;
+
+/// The older name of the platform's signature (PROTOCOL.md, 7).
+const X_TWILIO_SIGNATURE: HeaderName = HeaderName::from_static("x-twilio-signature");
 
 /// How many header fields a request may have.
 const MAX_FIELDS: usize = 100;
@@ -21,6 +24,8 @@ pub(super) struct OwnedHead {
     host: String,
     authorization: Option<HeaderValue>,
     content_length: Option<u64>,
+    sha256_signature: Option<HeaderValue>,
+    signature: Option<HeaderValue>,
     /// What the agent sees of it.
     pub(super) envelope: Envelope,
 }
@@ -55,6 +60,11 @@ pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
         host: host.to_owned(),
         authorization: one_value(headers, header::AUTHORIZATION)?,
         content_length,
+        sha256_signature: one_value(headers, X_SIGNALWIRE_SHA256_SIGNATURE)?,
+        signature: match one_value(headers, X_SIGNALWIRE_SIGNATURE)? {
+            Some(signature) => Some(signature),
+            None => one_value(headers, X_TWILIO_SIGNATURE)?,
+        },
         envelope: Envelope {
             request: None,
             client: client(session),
@@ -80,6 +90,11 @@ impl OwnedHead {
             host: &self.host,
             authorization: self.authorization.as_ref().map(HeaderValue::as_bytes),
             content_length: self.content_length,
+            content_type: self.envelope.content_type.as_ref().and_then(|value| value.to_str().ok()),
+            signatures: Carried {
+                sha256: self.sha256_signature.as_ref().map(HeaderValue::as_bytes),
+                sha1: self.signature.as_ref().map(HeaderValue::as_bytes),
+            },
         }
     }
 }

@@ -12,6 +12,7 @@ use swaigate_core::{
     record::Facts,
     route::Method,
     secret::Secret,
+    signature::Carried,
     verdict::Reason,
 };
 
@@ -58,6 +59,8 @@ fn released(policies: &Policies, password: &Secret, document: &str, facts: &mut 
         host: "gateway.invalid",
         authorization: Some(authorization.expose()),
         content_length: Some(body.len() as u64),
+        content_type: Some("application/json"),
+        signatures: Carried::default(),
     };
     let now = clock::now();
     let admitted = match decide::admit(policies, &head, now, |_| false, facts)? {

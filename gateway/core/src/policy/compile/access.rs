@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{
     super::{DEFAULT_USER, Platform, Seed, Timeouts, Upstream, UpstreamCredentials, UrlCredentials},
-    Secrets, is_plain, origin_of, paths, secret_in_env, secret_in_file,
+    Secrets, is_plain, origin_of, paths, secret_in_env, secret_in_file, signing,
 };
 use crate::{
     basic::{self, Argon2idHash, Password, User, Users},
     origin::{self, Authority},
-    secret::Secret,
+    secret::{Secret, percent_encode},
     token::CALL_USER,
     yaml::{Field, Fields, show_duration},
 };
@@ -47,9 +47,10 @@ pub(super) fn upstream(fields: &mut Fields<'_>, public_path: &str, secrets: &dyn
     let aliases = fields.take("aliases").list(MAX_LISTED).unwrap_or_default();
     let aliases: Vec<Authority> = aliases.into_iter().filter_map(alias).collect();
     let timeouts = fields.take("timeouts").section(timeouts);
+    let signing = signing::upstream(fields, secrets);
     let Address { https, host, port, path } = address?;
     let path = path.unwrap_or_else(|| public_path.to_owned());
-    Some(Upstream { https, host, port, path, credentials, aliases, timeouts })
+    Some(Upstream { https, host, port, path, credentials, aliases, timeouts, signing })
 }
 
 /// Reads an agent's URL. What is before an `@` in it is left to the caller.
@@ -170,7 +171,9 @@ pub(super) fn platform(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Se
         vec![User { username: DEFAULT_USER.to_owned(), password: Password::Plain(seed.generated_password.clone()) }]
     };
     let url_credentials = url_credentials(fields, users.first());
-    Platform { users: Users::new(seed.process_key.clone(), &users), uses_generated_password: !given, url_credentials }
+    let signing = signing::platform(fields, secrets);
+    let users = Users::new(seed.process_key.clone(), &users);
+    Platform { users, uses_generated_password: !given, url_credentials, signing }
 }
 
 fn url_credentials(fields: &mut Fields<'_>, first: Option<&User>) -> UrlCredentials {
@@ -231,17 +234,4 @@ fn long_password(key: &str, field: Field<'_>, secrets: &dyn Secrets) -> Option<P
         return None;
     }
     Some(Password::Plain(secret))
-}
-
-/// All but what RFC 3986, section 2.3, calls unreserved.
-fn percent_encode(bytes: &[u8]) -> Secret {
-    // Room for the longest, so that no half of it is left behind where the buffer was before.
-    let mut encoded = Vec::with_capacity(bytes.len() * 3);
-    for &byte in bytes {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte),
-            _ => encoded.extend(format!("%{byte:02X}").into_bytes()),
-        }
-    }
-    Secret::new(encoded)
 }

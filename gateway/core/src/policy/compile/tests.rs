@@ -7,8 +7,8 @@ use crate::{
     basic::{Check, Credentials},
     keys::MacKey,
     policy::{
-        BodyLimits, Expose, ExposedPath, Limit, Per, Sentences, Timeouts, TokenRules, Unbound, UnidentifiedCallers,
-        UrlCredentials,
+        BodyLimits, Expose, ExposedPath, Limit, Per, Required, Sentences, Timeouts, TokenRules, Unbound,
+        UnidentifiedCallers, UrlCredentials,
     },
     sanitize::SensitiveNames,
 };
@@ -22,6 +22,10 @@ fn secrets() -> HashMap<String, Secret> {
         ("LONG", "a password of some length/@"),
         ("SHORT", "fifteen bytes.."),
         ("EMPTY", ""),
+        ("SIGNING", "PSKtest1234567890abcdef"),
+        ("SIGNING_BEFORE", "PSKtest0000000000abcdef"),
+        ("SIGNALWIRE_SIGNING_KEY", "PSKtest1234567890abcdef"),
+        ("signing.txt", "PSKtest2222222222abcdef"),
         ("NEWLINE", "a password of some length\n"),
         ("COLON", "a:b"),
         ("HASH", HASH),
@@ -168,6 +172,24 @@ fn static_credentials_in_urls_are_the_first_users() {
 }
 
 #[test]
+fn signatures_have_keys_and_say_where_they_are_asked_for() {
+    let signing = |more: &str| agent(&format!("platform: {{ {more} }}")).platform.signing.unwrap();
+    let both = signing("signing_keys_env: [SIGNING, SIGNING_BEFORE]");
+    assert_eq!((both.keys.len(), both.required, both.allows_get), (2, Required::Swml, false));
+    for (word, required) in [("swml", Required::Swml), ("all", Required::All), ("if_present", Required::Nothing)] {
+        assert_eq!(signing(&format!("signing_keys_file: [signing.txt], signature: {word}")).required, required);
+    }
+    assert!(signing("signing_keys_env: [SIGNING], insecure_unsigned_get: true").allows_get);
+    assert!(agent("").platform.signing.is_none());
+
+    let of_upstream = upstream("http://a", "signing_key_env: SIGNING").signing.unwrap();
+    assert_eq!(of_upstream.base, None);
+    let of_upstream =
+        upstream("http://a", "signing_key_file: signing.txt\n  signing_base: https://b/c/").signing.unwrap();
+    assert_eq!(of_upstream.base.as_deref(), Some("https://b/c"));
+}
+
+#[test]
 fn tokens_and_callers() {
     let [hour, second, minute] = [3600, 1, 60].map(Duration::from_secs);
     assert_eq!(
@@ -274,6 +296,31 @@ fn each_mistake_has_its_place_and_its_words() {
             "expose: [/*]",
             "3:10: an item of `expose`: `/*` would expose the whole agent, or its SWML; name single paths",
         ),
+        (
+            "platform: { signing_keys_env: [] }",
+            "3:31: `signing_keys_env` must list a key; without the key, no signature is checked",
+        ),
+        (
+            "platform: { signing_keys_env: [SHORT] }",
+            "3:32: `signing_keys_env`: the key has 15 bytes; at least 16 are needed",
+        ),
+        (
+            "platform: { signing_keys_env: [NEWLINE] }",
+            "3:32: `signing_keys_env`: the key holds a control character, perhaps a newline at its end",
+        ),
+        ("platform: { signing_keys_env: [LONG, LONG] }", "3:38: `signing_keys_env` lists one key twice; remove one"),
+        (
+            "platform: { signature: all }",
+            "3:13: `signature` is read only beside `signing_keys_env` or `signing_keys_file`; add one or remove this",
+        ),
+        (
+            "platform: { insecure_unsigned_get: true }",
+            "3:13: `insecure_unsigned_get` is read only beside `signing_keys_env` or `signing_keys_file`; add one or remove this",
+        ),
+        (
+            "platform: { signing_keys_env: [LONG], signature: if_present, insecure_unsigned_get: true }",
+            "3:62: `insecure_unsigned_get` is read only where signatures are required; remove it",
+        ),
         ("routing_callbacks: [/]", "3:21: an item of `routing_callbacks`: `/` is the agent's own document; remove it"),
         (
             "routing_callbacks: [/swaig]",
@@ -368,6 +415,18 @@ fn each_mistake_has_its_place_and_its_words() {
 #[test]
 fn each_mistake_about_the_upstream_has_its_place_and_its_words() {
     let cases = [
+        (
+            "url: http://a\n  signing_base: https://b",
+            "4:3: `signing_base` is read only beside `signing_key_env` or `signing_key_file`; add one or remove this",
+        ),
+        (
+            "url: http://a\n  signing_key_env: LONG\n  signing_base: https://u:p@b",
+            "5:17: `signing_base`: the URL must not hold a user and password: what is signed never does",
+        ),
+        (
+            "url: http://a\n  signing_key_env: SHORT",
+            "4:3: `signing_key_env`: the key has 15 bytes; at least 16 are needed",
+        ),
         ("url: ftp://a", "3:8: `url`: write the agent's URL, like `http://127.0.0.1:3000` or `https://agent.internal`"),
         (
             "url: http://${HOST}",
