@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{
     agent::{Agent, PASSWORD, Sdk, USER},
     free_address,
-    gateway::Folder,
+    gateway::{Folder, GATEWAY_PASSWORD, GATEWAY_USER, Policy},
     platform::{Call, Platform},
 };
 
@@ -90,4 +90,154 @@ fn an_agent_that_gives_no_document_gets_no_policy() {
     }
     let left = fs::read_dir(folder.path("policies")).expect("the folder").count();
     assert_eq!(left, 0, "nothing is written");
+}
+
+/// Runs `doctor --json`: its status, the names of what it found, worst first, and what it printed. Nothing it says holds
+/// the password.
+fn doctor(url: &str, more: &[&str]) -> (Option<i32>, Vec<String>, Value) {
+    let folder = Folder::new("", &[]);
+    let (code, stdout, stderr) = folder.run_to_the_end(&[&["doctor", "--json", "--upstream", url], more].concat());
+    for secret in [PASSWORD, GATEWAY_PASSWORD] {
+        assert!(!stdout.contains(secret) && !stderr.contains(secret), "{stdout}{stderr}");
+    }
+    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    let findings = report["findings"].as_array().expect("a list").iter();
+    let ids = findings.map(|finding| finding["id"].as_str().expect("a name").to_owned()).collect();
+    assert_eq!(report["unanswered"], json!([]), "{report}");
+    assert!(report["requests"].as_u64().is_some_and(|requests| requests <= 26), "{report}");
+    (code, ids, report)
+}
+
+/// The agent's document as a GET gets it, which keeps what a forged header changed, without what is made anew each time.
+fn document(agent: &Agent) -> String {
+    let text = agent.request("GET", "/bank/swaig?call_id=call-1").send().text().to_owned();
+    let mut parts = text.split("__token=");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('"').map_or("", |(_, rest)| rest))
+}
+
+const PYTHON: [&str; 12] = [
+    "host_poisoned",
+    "credentials_in_document",
+    "host_trusted",
+    "functions_without_token",
+    "ambiguous_json",
+    "check_for_input",
+    "debug",
+    "large_bodies",
+    "unknown_paths",
+    "tokens_expire_early",
+    "unsigned",
+    "tokens_undecided",
+];
+
+const RUST: [&str; 6] = [
+    "credentials_in_document",
+    "host_trusted",
+    "functions_without_token",
+    "ambiguous_json",
+    "large_bodies",
+    "unsigned",
+];
+
+#[test]
+fn the_doctor_finds_what_each_sdk_is_known_for_and_leaves_the_agent_as_it_was() {
+    for (sdk, expected) in [(Sdk::Python, &PYTHON[..]), (Sdk::Old, &PYTHON), (Sdk::Rust, &RUST)] {
+        let agent = sdk.start();
+        // A POST first, as every call has it: it tells a Python agent where it is.
+        agent.fetch("/bank", &Call::new());
+        let before = document(&agent);
+        let (code, found, report) = doctor(&agent.url(), &[]);
+        assert_eq!((code, found), (Some(1), expected.iter().map(|id| (*id).to_owned()).collect()), "{sdk:?}: {report}");
+        assert_eq!(functions_run(&agent), 0, "{sdk:?}");
+        assert_eq!(document(&agent), before, "{sdk:?}");
+        let without = report["findings"].as_array().expect("a list").iter();
+        let without = without.filter(|finding| finding["id"] == "functions_without_token");
+        let seen: Vec<_> = without.map(|finding| finding["seen"].as_str().unwrap_or_default()).collect();
+        assert_eq!(seen[0].contains("transfer_funds"), sdk == Sdk::Rust, "{sdk:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn an_agent_that_knows_its_address_is_not_poisoned_and_one_with_mcp_runs_functions_there() {
+    let agent = Sdk::Python.shared();
+    let (code, found, report) = doctor(&agent.url(), &[]);
+    assert_eq!(code, Some(1), "{report}");
+    assert!(found.contains(&"mcp".to_owned()), "{found:?}");
+    assert!(!found.iter().any(|id| id.starts_with("host_") || id == "mcp_open"), "{found:?}");
+}
+
+#[test]
+fn only_a_call_tells_whether_a_function_runs_without_its_token() {
+    for (sdk, runs) in [(Sdk::Python, 0), (Sdk::Old, 1), (Sdk::Rust, 1)] {
+        let agent = sdk.start();
+        let (_, found, report) = doctor(&agent.url(), &["--call", "transfer_funds"]);
+        assert_eq!(found.contains(&"token_not_required".to_owned()), runs == 1, "{sdk:?}: {report}");
+        assert!(!found.contains(&"foreign_token".to_owned()), "{sdk:?}: {report}");
+        assert!(!found.contains(&"tokens_undecided".to_owned()), "{sdk:?}: {report}");
+        assert_eq!(functions_run(&agent), runs, "{sdk:?}");
+    }
+}
+
+#[test]
+fn behind_a_gateway_the_same_agents_have_no_weakness() {
+    for sdk in Sdk::ALL {
+        let agent = sdk.start();
+        let gateway = Policy::of(agent.address).start();
+        let url = format!("http://{GATEWAY_USER}:{GATEWAY_PASSWORD}@{}/bank", gateway.listen());
+        for more in [&[][..], &["--call", "transfer_funds"]] {
+            let (code, found, report) = doctor(&url, more);
+            assert_eq!(code, Some(0), "{sdk:?} {more:?}: {report}");
+            // An SDK's own tokens pass through a gateway; nothing else is left of the agent's.
+            let notes: &[&str] = if sdk == Sdk::Rust { &["unsigned"] } else { &["tokens_expire_early", "unsigned"] };
+            assert_eq!(found, notes, "{sdk:?} {more:?}");
+        }
+        assert_eq!(functions_run(&agent), 0, "{sdk:?}");
+    }
+}
+
+#[test]
+fn forged_headers_can_be_left_out() {
+    let agent = Sdk::Old.start();
+    let tap = agent.tap();
+    let url = format!("http://{USER}:{PASSWORD}@{}/bank", tap.address);
+    let (_, found, _) = doctor(&url, &["--no-forged-headers"]);
+    let sent = String::from_utf8_lossy(&tap.bytes()).into_owned();
+    assert!(!sent.contains("invalid") && !sent.to_lowercase().contains("forwarded"), "{sent}");
+    assert!(!found.iter().any(|id| id.starts_with("host_")), "{found:?}");
+    let (_, found, _) = doctor(&url, &[]);
+    assert!(found.contains(&"host_trusted".to_owned()), "{found:?}");
+    let called = tap.seen().into_iter().filter(|seen| seen.method == "POST" && seen.target.contains("/swaig"));
+    let called: Vec<_> = called.map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
+    assert!(!called.is_empty() && called.iter().all(|body| body.contains("swaigate_doctor_nothing")), "{called:?}");
+}
+
+#[test]
+fn what_cannot_be_examined_is_neither_well_nor_ill() {
+    let python = Sdk::Python.shared();
+    let broken = Agent::broken().address;
+    let folder = Folder::new("", &[]);
+    for (url, more) in [
+        (format!("http://{USER}:{PASSWORD}@{}/bank", free_address()), &[][..]),
+        (format!("http://{USER}:wrong@{}/bank", python.address), &[]),
+        (format!("http://{USER}:{PASSWORD}@{broken}/broken/not-json"), &[]),
+        (format!("http://{USER}:{PASSWORD}@{broken}/broken/cut-body"), &[]),
+        (python.url(), &["--call", "nothing_like_that"]),
+    ] {
+        let (code, stdout, stderr) = folder.run_to_the_end(&[&["doctor", "--upstream", &url], more].concat());
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{url}: {stderr}");
+        assert!(stderr.starts_with("swaigate: ") && !stderr.contains(PASSWORD), "{stderr}");
+    }
+}
+
+#[test]
+fn the_doctors_page_names_each_weakness_and_what_covers_it() {
+    let agent = Sdk::Rust.shared();
+    let (code, page, _) = Folder::new("", &[]).run_to_the_end(&["doctor", "--upstream", &agent.url()]);
+    assert_eq!(code, Some(1), "{page}");
+    for expected in ["high      credentials_in_document\n", "in Swaigate: always on; ", "no function was called.\n"] {
+        assert!(page.contains(expected), "{expected} is not in\n{page}");
+    }
+    assert!(page.lines().all(|line| line.len() <= 100), "{page}");
+    assert!(!page.contains(PASSWORD), "{page}");
 }

@@ -53,8 +53,8 @@ pub struct Function {
 pub enum Way {
     /// At a URL of the agent, so through a gateway.
     Agent {
-        /// The path on the agent.
-        path: String,
+        /// Path and query, as the document has them.
+        target: String,
         /// The token in its query, in whichever of the SDKs' spellings.
         token: Option<String>,
     },

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use argon2::{Argon2, password_hash::PasswordHasher};
 use clap::{Args, Parser, Subcommand};
 use swaigate_core::{
-    id::AgentName,
+    id::{AgentName, FunctionName},
     policy::{PublicUrl, Seed},
     secret::Secret,
     yaml::Mistake,
@@ -19,6 +19,7 @@ use swaigate_core::{
 
 use crate::{
     demo,
+    doctor::Doctor,
     init::Init,
     keys, log, random, reload,
     run::{self, Gateway},
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "gateway.yaml")]
         config: PathBuf,
     },
+    /// Look for known weaknesses of an agent that runs, without running a function of it; exits with 1 if there are any
+    Doctor(DoctorArgs),
     /// Write a policy file for an agent, from what the agent itself says
     Init(InitArgs),
     /// Look into the platform's signatures
@@ -115,6 +118,23 @@ struct Run {
 }
 
 #[derive(Args)]
+struct DoctorArgs {
+    /// The agent, or a gateway before it, with the user and password that it asks for
+    #[arg(long, value_name = "URL")]
+    upstream: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Leave out forged host headers, which put a name that nobody has into the documents of a Python agent until it is asked
+    /// again at once; for an agent that takes calls meanwhile
+    #[arg(long)]
+    no_forged_headers: bool,
+    /// Also call this function, without a token and with another call's, to see whether it runs; name a harmless one
+    #[arg(long, value_name = "FUNCTION")]
+    call: Option<FunctionName>,
+}
+
+#[derive(Args)]
 struct InitArgs {
     /// The agent, with the user and password that it asks for, such as http://user:password@127.0.0.1:3000/bank
     #[arg(long, value_name = "URL")]
@@ -147,6 +167,9 @@ pub fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             Err(error) => Err(error),
         },
+        Command::Doctor(DoctorArgs { upstream, json, no_forged_headers, call }) => {
+            return Doctor { upstream, json, forge: !no_forged_headers, call }.run();
+        }
         Command::Demo => demo::run(),
         Command::HashPassword => hash_password(),
     };

@@ -19,10 +19,10 @@ use ureq::{
 use crate::{keys, random, reload, run};
 
 /// How many requests one command makes at most.
-const MAX_REQUESTS: u32 = 25;
+const MAX_REQUESTS: u32 = 26;
 
 /// For one whole exchange.
-const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of an answer is read, in bytes.
 const MAX_ANSWER: u64 = 4 << 20;
@@ -119,6 +119,11 @@ impl Client {
         format!("{}://{}", if upstream.https { "https" } else { "http" }, upstream.host_header())
     }
 
+    /// How many requests were made.
+    pub fn asked(&self) -> u32 {
+        MAX_REQUESTS - self.left.get()
+    }
+
     /// Asks.
     ///
     /// # Errors
@@ -176,7 +181,7 @@ impl Client {
         Ok(String::from_utf8(answer.body)?)
     }
 
-    /// Whether MCP is spoken at `/mcp`, which runs functions without their tokens (PROTOCOL.md, 2.7).
+    /// Whether MCP is spoken at `/mcp`, which runs functions without their tokens (PROTOCOL.md, 1.1).
     ///
     /// # Errors
     /// If there is no answer.

@@ -14,7 +14,7 @@
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
 //! | 9 | [`client`], [`demo`] | a stranger's way to an agent, and a play for newcomers |
-//! | 10 | [`init`], [`signature`] | what is asked of an agent before it is protected, and of a signature that is refused |
+//! | 10 | [`doctor`], [`init`], [`signature`] | what is asked of an agent before it is protected, and of a signature that is refused |
 //! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
@@ -27,6 +27,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod demo;
+pub mod doctor;
 pub mod edge;
 pub mod gate;
 pub mod init;

@@ -127,7 +127,8 @@ impl Stock<'_> {
         };
         match survey.urls.iter().find(is_its).map(|place| (&place.url, place.kind)) {
             Some((Ok(url), kind)) if self.whose(url, kind) != Whose::Foreign => {
-                Way::Agent { path: url.path().to_owned(), token: token_in(url.query().unwrap_or_default()) }
+                let query = url.query().unwrap_or_default();
+                Way::Agent { target: format!("{}?{query}", url.path()), token: token_in(query) }
             }
             Some((Err(UrlError::Invalid(text)), _)) if swml::is_template(text) => Way::Around(Bypass::Templated),
             Some((Ok(_) | Err(_), _)) => Way::Around(Bypass::External),
