@@ -1,42 +1,31 @@
 //! Every URL of a protected agent becomes one of the gateway's, with a token of its own; the rest stays as it is, byte
 //! for byte.
 
+mod endpoint;
+mod lineage;
+mod prose;
+
 use std::collections::HashMap;
 
+use endpoint::Endpoint;
+pub(crate) use lineage::{Lineage, seconds};
+use prose::{candidates, common_suffix, scheme_before};
+
 use crate::{
-    call::Caller,
-    id::{AgentName, CallDigest, CallerDigest, DocumentId},
+    id::AgentName,
     json::{self, Edits, Node, quote},
-    keys::{Key, KeyTag},
+    keys::Key,
     origin::{self, HttpUrl, UrlError},
-    policy::{Agent, Owned, Policies, UrlCredentials, unescape},
+    policy::{Agent, Owned, Policies, UrlCredentials},
     record::{Bypass, Unmediated},
     route,
     swml::{self, FunctionPlace, Place, Survey, UrlPlace, WEB_HOOK_CREDENTIALS},
-    time::Timestamp,
-    token::{self, Binding, CALL_USER, Claims, Kind, PARAMETER, UnverifiedToken, VerifiedToken},
+    token::{self, Binding, CALL_USER, Claims, Kind, PARAMETER, UnverifiedToken},
     verdict::Reason,
 };
 
 /// How deep documents may lie in strings of documents.
 const MAX_EMBEDDING: usize = 4;
-
-/// Endpoints that no document may give access to: they answer without the checks that tools have (PROTOCOL.md, 1).
-const FORBIDDEN: [&str; 3] = ["mcp", "debug", "check_for_input"];
-
-/// What the tokens of a document inherit: the call, the caller, and how long they live.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Lineage {
-    key: KeyTag,
-    document: DocumentId,
-    call: Option<CallDigest>,
-    pub(crate) caller: Option<CallerDigest>,
-    issued: u32,
-    /// When tools, assets and more SWML end.
-    expiry: u32,
-    /// When hooks and callbacks end, which come after the call.
-    callback_expiry: u32,
-}
 
 /// Mints the URLs of one document.
 pub(crate) struct Minter<'p> {
@@ -46,73 +35,6 @@ pub(crate) struct Minter<'p> {
     lineage: Lineage,
     passwords: HashMap<(AgentName, Kind), String>,
     unmediated: Vec<Unmediated>,
-}
-
-// === impl Lineage ===
-
-impl Lineage {
-    /// Of a document that is fetched: by a call that begins and whose tokens live until `fresh`, or by one that has a
-    /// token already and inherits its time.
-    pub(crate) fn of_fetch(
-        key: &Key,
-        document: DocumentId,
-        (now, fresh): (Timestamp, u32),
-        (call_id, caller): (Option<&str>, &Caller),
-        agent: &Agent,
-        token: Option<&VerifiedToken>,
-    ) -> Self {
-        let expiry = token.map_or(fresh, |token| token.claims().expiry);
-        let call = call_id.map(|id| key.call(id));
-        // Within one call the caller stays who it was at the first fetch, whatever a later one says. Digests under
-        // another key tell nothing.
-        let same_call = token.filter(|token| call.is_some() && token.claims().call == call);
-        let named = || caller.number().map(|number| key.caller(number));
-        Self {
-            key: key.tag(),
-            document,
-            call,
-            caller: same_call.map_or_else(named, |token| token.claims().caller),
-            issued: now.unix_seconds(),
-            expiry,
-            callback_expiry: expiry.saturating_add(seconds(agent.tokens.grace)),
-        }
-    }
-
-    /// Of an answer within a call: its URLs are of the same document and die with it.
-    pub(crate) fn of_token(token: &VerifiedToken, call: CallDigest, agent: &Agent) -> Self {
-        Self { call: Some(call), ..Self::of_unbound(token, agent) }
-    }
-
-    /// Of an answer to a request whose call is known by its token alone.
-    pub(crate) fn of_unbound(token: &VerifiedToken, agent: &Agent) -> Self {
-        let claims = token.claims();
-        let grace = seconds(agent.tokens.grace);
-        let is_late = matches!(claims.kind, Kind::Hook | Kind::Summary | Kind::Debug | Kind::Callback);
-        let expiry = if is_late { claims.expiry.saturating_sub(grace) } else { claims.expiry };
-        Self {
-            key: token.key_tag(),
-            document: claims.document,
-            call: claims.call,
-            caller: claims.caller,
-            // An answer is a part of its document: it does not open the window of a first use again.
-            issued: claims.issued,
-            expiry,
-            callback_expiry: expiry.saturating_add(grace),
-        }
-    }
-
-    fn claims(&self, kind: Kind, schema: [u8; 8]) -> Claims {
-        let expiry = match kind {
-            Kind::Tool | Kind::Includes | Kind::Swml | Kind::Asset => self.expiry,
-            Kind::Hook | Kind::Summary | Kind::Debug | Kind::Callback => self.callback_expiry,
-        };
-        let Self { document, call, caller, issued, .. } = *self;
-        Claims { kind, document, call, caller, issued, expiry, schema }
-    }
-}
-
-pub(super) fn seconds(span: std::time::Duration) -> u32 {
-    u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
 }
 
 // === impl Minter ===
@@ -361,66 +283,6 @@ fn is_open(owned: &Owned, kind: Kind) -> bool {
     kind != Kind::Asset && below.is_some_and(|below| owned.agent.expose.has(below))
 }
 
-/// What a path of an agent is, in the SDKs (PROTOCOL.md, 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Endpoint {
-    /// The agent itself: its document; a small agent answers everything there.
-    Root,
-    /// Function calls.
-    Swaig,
-    /// Summaries.
-    PostPrompt,
-    /// Debug events.
-    DebugEvents,
-    /// What no document may give access to.
-    Forbidden,
-    /// Anything else.
-    Other,
-}
-
-// === impl Endpoint ===
-
-impl Endpoint {
-    fn of(owned: &Owned) -> Self {
-        let base = owned.agent.upstream.path.as_str();
-        let below = owned.upstream_path.strip_prefix(base).unwrap_or(&owned.upstream_path);
-        // As a server may read it: decoded, without path parameters and empty segments, in any case.
-        let decoded = unescape::once(below).unwrap_or_else(|| below.to_owned()).to_ascii_lowercase();
-        let segments = decoded.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
-        let mut segments = segments.filter(|segment| !segment.is_empty());
-        let Some(first) = segments.next() else { return Endpoint::Root };
-        // Below the agent's path the first segment tells; a path outside of it may be another agent's.
-        match (Self::named(first), Self::named(segments.next_back().unwrap_or(first))) {
-            (Endpoint::Forbidden, _) | (_, Endpoint::Forbidden) => Endpoint::Forbidden,
-            (Endpoint::Other, last) => last,
-            (first, _) => first,
-        }
-    }
-
-    fn named(segment: &str) -> Self {
-        match segment {
-            "swaig" => Endpoint::Swaig,
-            "post_prompt" => Endpoint::PostPrompt,
-            "debug_events" => Endpoint::DebugEvents,
-            _ if FORBIDDEN.contains(&segment) => Endpoint::Forbidden,
-            _ => Endpoint::Other,
-        }
-    }
-
-    /// Whether a URL in this place may get a token for this endpoint. Whoever holds the token of a callback or a file
-    /// is not asked for a function, a call and a limit, so it must not open what asks for these; and a file is passed
-    /// on as it is, so it must not be a document.
-    fn suits(self, place: &UrlPlace<'_>) -> bool {
-        match place.kind {
-            Kind::Tool | Kind::Hook => !place.function.is_empty(),
-            Kind::Includes => true,
-            Kind::Summary | Kind::Debug | Kind::Callback => self != Endpoint::Swaig,
-            Kind::Swml => matches!(self, Endpoint::Root | Endpoint::Other),
-            Kind::Asset => self == Endpoint::Other,
-        }
-    }
-}
-
 /// The agent's own part of a query that may hold the token of an earlier gateway.
 fn own_query(query: &str) -> Option<String> {
     let mut earlier = Vec::new();
@@ -430,37 +292,3 @@ fn own_query(query: &str) -> Option<String> {
         Some(Err(_)) | None => rest,
     }
 }
-
-/// How much of a text is looked at as one URL, in bytes.
-const MAX_URL: usize = 4096;
-
-/// Where the http or https scheme starts that ends at `at`.
-fn scheme_before(text: &str, at: usize) -> Option<usize> {
-    let start_of = |scheme: &str| {
-        let start = at.checked_sub(scheme.len())?;
-        text.get(start..at).filter(|end| end.eq_ignore_ascii_case(scheme)).map(|_| start)
-    };
-    start_of("https").or_else(|| start_of("http"))
-}
-
-/// What may be meant by a URL at the start of a text: all up to what no URL holds but the punctuation at its end, or
-/// all up to the first comma or the like, which no host holds.
-fn candidates(text: &str) -> [&str; 2] {
-    let text = text.get(..text.floor_char_boundary(MAX_URL)).unwrap_or_default();
-    let end = text.find(|c: char| c <= ' ' || "\"'<>(){}\\`".contains(c)).unwrap_or(text.len());
-    let whole = text.get(..end).unwrap_or_default();
-    // A bracket that closes none is the text's, not an address'.
-    let whole = if whole.contains('[') { whole } else { whole.trim_end_matches(']') };
-    let whole = whole.trim_end_matches(['.', ',', ';', ':', '!', '?']);
-    let shorter = whole.find([',', ';', '|', '&', '=']).and_then(|end| whole.get(..end)).unwrap_or(whole);
-    [whole, shorter]
-}
-
-/// How many bytes two texts have in common at their ends.
-fn common_suffix(a: &str, b: &str) -> usize {
-    let same = a.chars().rev().zip(b.chars().rev()).take_while(|(a, b)| a == b);
-    same.map(|(c, _)| c.len_utf8()).sum()
-}
-
-#[cfg(test)]
-mod tests;
