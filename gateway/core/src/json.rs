@@ -255,6 +255,36 @@ impl Edits {
         }
     }
 
+    /// Takes those items out of an array whose places are listed, in ascending order, with the commas that go with them
+    /// and all edits within them.
+    pub fn remove_items(&mut self, array: &Node<'_>, places: &[usize]) {
+        let items = array.items();
+        let mut kept_before = false;
+        for (i, item) in items.iter().enumerate() {
+            if !places.contains(&i) {
+                kept_before = true;
+                continue;
+            }
+            self.edits.retain(|(span, _)| span.end <= item.span.start || span.start >= item.span.end);
+            let previous_end = i.checked_sub(1).and_then(|p| items.get(p)).map(|p| p.span.end);
+            let next_start = items.get(i + 1).map(|next| next.span.start);
+            let span = match (kept_before, previous_end, next_start) {
+                (true, Some(previous_end), _) => previous_end..item.span.end,
+                (_, _, Some(next_start)) => item.span.start..next_start,
+                (_, _, None) => item.span.clone(),
+            };
+            self.edits.push((span, String::new()));
+        }
+    }
+
+    /// Gives a member of an object another key.
+    pub fn rename(&mut self, text: &str, member: &Member<'_>, key: &str) {
+        let written = text.get(member.start..member.node.span.start).unwrap_or_default();
+        // Between a key and its value there is nothing but white space and one colon.
+        let length = written.trim_end().trim_end_matches(':').trim_end().len();
+        self.edits.push((member.start..member.start + length, quote(key)));
+    }
+
     /// Whether nothing is changed.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()

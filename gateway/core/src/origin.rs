@@ -1,6 +1,6 @@
 //! HTTP URLs as agents write them, taken apart without changing a byte.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use url::{Host, Url};
 
@@ -23,6 +23,13 @@ pub struct Authority {
     pub host: String,
     /// The port, if it is written.
     pub port: Option<u16>,
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
 }
 
 /// Why a text that starts like an http URL is none that the gateway can restore byte for byte.

@@ -401,9 +401,8 @@ impl PublicUrl {
     pub fn with_userinfo(&self, userinfo: &str) -> String {
         let scheme = if self.https { "https" } else { "http" };
         let at = if userinfo.is_empty() { "" } else { "@" };
-        let host = &self.authority.host;
-        let port = self.authority.port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{scheme}://{userinfo}{at}{host}{port}")
+        let authority = &self.authority;
+        format!("{scheme}://{userinfo}{at}{authority}")
     }
 }
 

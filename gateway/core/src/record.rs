@@ -76,6 +76,10 @@ pub enum Bypass {
     External,
     /// Its URL is made by the platform from a template.
     Templated,
+    /// Its URL is the agent's own, in a protocol that the gateway doesn't carry: nothing is there.
+    Protocol,
+    /// It would be a way around the gateway, and was cut from the document.
+    Cut,
 }
 
 impl Medium {
@@ -106,6 +110,8 @@ impl Bypass {
             Bypass::DataMap => "data_map",
             Bypass::External => "external",
             Bypass::Templated => "templated",
+            Bypass::Protocol => "protocol",
+            Bypass::Cut => "cut",
         }
     }
 }

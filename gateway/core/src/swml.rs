@@ -20,8 +20,10 @@ pub struct Survey<'d> {
     pub urls: Vec<UrlPlace<'d>>,
     /// SWML documents inside of strings.
     pub embedded: Vec<&'d Node<'d>>,
-    /// Other strings in which a URL occurs.
-    pub prose: Vec<&'d Node<'d>>,
+    /// Other strings in which a URL occurs, each with the name of the function or key that it is for.
+    pub prose: Vec<(&'d Node<'d>, &'d str)>,
+    /// Members in whose keys a URL occurs, each with the object around it.
+    pub keys: Vec<(&'d Node<'d>, &'d Member<'d>)>,
     /// Functions that the platform runs by itself, by name.
     pub data_maps: Vec<&'d str>,
     /// Webhook URLs that the platform makes from a template: the function's name, or the key.
@@ -60,6 +62,8 @@ pub enum Place<'d> {
     OfFunction(FunctionPlace<'d>),
     /// It is the default of functions which name none: each of them gets its own.
     Default(&'d Node<'d>),
+    /// It is this string, in this item of a list of MCP servers.
+    McpServer(&'d Node<'d>, &'d Node<'d>, usize),
 }
 
 /// The URL of a function.
@@ -121,7 +125,7 @@ impl<'d> Place<'d> {
     /// The string that is the URL; `None` if it is inherited.
     pub fn text(&self) -> Option<&'d Node<'d>> {
         match self {
-            Place::Here(node) | Place::WithCredentials(node, ..) => Some(node),
+            Place::Here(node) | Place::WithCredentials(node, ..) | Place::McpServer(node, ..) => Some(node),
             Place::OfFunction(place) => place.own,
             Place::Default(defaults) => defaults.get("web_hook_url"),
         }
@@ -133,13 +137,35 @@ impl<'d> Survey<'d> {
         match &node.value {
             Value::Object(_) if is_definition(node) => self.function(node, None),
             Value::Object(members) => self.object(node, members, context.key),
+            Value::Array(items) if context.key == "mcp_servers" => self.mcp_servers(node, items, context),
             Value::Array(items) => items.iter().for_each(|item| self.walk(item, context)),
             Value::String(text) => self.string(node, text, context),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
+    fn mcp_servers(&mut self, list: &'d Node<'d>, servers: &'d [Node<'d>], context: Context<'d>) {
+        for (place, server) in servers.iter().enumerate() {
+            let url = server.get("url").and_then(|node| node.as_str().and_then(origin::parse).map(|url| (node, url)));
+            let Some((node, url)) = url else {
+                self.walk(server, context);
+                continue;
+            };
+            self.url(url, Kind::Callback, "", "mcp_servers", Place::McpServer(node, list, place));
+            self.look_at_keys(server);
+            for member in server.members().iter().filter(|member| member.key != "url") {
+                self.walk(&member.node, Context { key: &member.key, outer: "mcp_servers", object: Some(server) });
+            }
+        }
+    }
+
+    fn look_at_keys(&mut self, object: &'d Node<'d>) {
+        let named = object.members().iter().filter(|member| member.key.contains("://"));
+        self.keys.extend(named.map(|member| (object, member)));
+    }
+
     fn object(&mut self, node: &'d Node<'d>, members: &'d [Member<'d>], outer: &'d str) {
+        self.look_at_keys(node);
         let definitions = node.get("functions").map(Node::items).unwrap_or_default();
         let holds_functions = definitions.iter().any(Node::is_object);
         let defaults = node.get("defaults").filter(|_| holds_functions);
@@ -160,6 +186,7 @@ impl<'d> Survey<'d> {
     }
 
     fn defaults(&mut self, defaults: &'d Node<'d>) {
+        self.look_at_keys(defaults);
         for member in defaults.members() {
             let url = member.node.as_str().filter(|_| member.key == "web_hook_url").and_then(origin::parse);
             match url {
@@ -172,6 +199,7 @@ impl<'d> Survey<'d> {
     }
 
     fn function(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>) {
+        self.look_at_keys(definition);
         let name = function_name(definition);
         self.definitions.push(definition);
         if definition.get("data_map").is_some() {
@@ -236,7 +264,7 @@ impl<'d> Survey<'d> {
                 self.templated.push(self.what(context.key));
             }
             if text.contains("://") {
-                self.prose.push(node);
+                self.prose.push((node, self.what(context.key)));
             }
             return;
         };

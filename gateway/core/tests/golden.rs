@@ -55,6 +55,22 @@ struct DocumentCase {
     unmediated: Option<Vec<String>>,
 }
 
+/// A row of `places.yaml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    row: String,
+    /// `tool f`, `callback` and so on.
+    kind: String,
+    document: String,
+    /// What leaves, if more changes than the URL.
+    leaves: Option<String>,
+    answers: Option<String>,
+    /// Whether the document is the whole answer, and not one verb of a document.
+    #[serde(default)]
+    rooted: bool,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RequestCase {
@@ -152,6 +168,67 @@ fn documents() {
 #[test]
 fn requests() {
     run("requests", |worlds, case: RequestCase| check_request(&worlds[&case.world], &case));
+}
+
+/// The agent's own URL, as SDKs write it and as others do; its path and query.
+const OWN: [&str; 3] = [
+    "http://bank-user:s3cr3t%2Fp@ss@127.0.0.1:3000/bank/x?__token=a%3D&b=",
+    "HTTP://LOCALHOST:3000/bank/x?__token=a%3D&b=",
+    "https://old-name.example.com/bank/x?__token=a%3D&b=",
+];
+const OWN_TARGET: &str = "/bank/x?__token=a%3D&b=";
+const EXTERNAL: &str = "https://user:password@elsewhere.example.net/bank/x?a=1";
+const TEMPLATES: [&str; 4] = [
+    "${vars.base}/bank/x",
+    "https://%{host}/bank/x?a=${b}",
+    "%{url}",
+    "https://${vars.a}:${vars.b}@elsewhere.example.net/",
+];
+
+#[test]
+fn places() {
+    let text = fs::read_to_string(folder("places.yaml")).expect("the table");
+    let places: Vec<Place> = serde_yaml::from_str(&text).expect("it is YAML");
+    assert!(places.len() > 100);
+    let world = worlds().remove("bank").expect("the world of the table");
+    let wrong: Vec<String> = places.iter().filter_map(|place| wrong_at(&world, place)).collect();
+    assert!(wrong.is_empty(), "{} of {} places:\n\n{}", wrong.len(), places.len(), wrong.join("\n\n"));
+}
+
+fn wrong_at(world: &World, place: &Place) -> Option<String> {
+    let minted = format!("<<{} {OWN_TARGET}>>", place.kind);
+    let leaves = place.leaves.as_ref().unwrap_or(&place.document);
+    let own = OWN.into_iter().map(|url| (url, leaves.replace("<url>", "<here>"), minted.as_str(), Some(vec![])));
+    let noted = if place.kind == "asset" { Some(vec![]) } else { None };
+    let external = [(EXTERNAL, place.document.replace("<url>", "<here>"), EXTERNAL, noted)];
+    let templates = TEMPLATES.map(|url| (url, place.document.replace("<url>", "<here>"), url, None));
+    for (url, leaves, here, noted) in own.chain(external).chain(templates) {
+        let case = DocumentCase {
+            about: place.row.clone(),
+            world: bank(),
+            agent: bank_path(),
+            fetch: None,
+            answers: place.answers.clone(),
+            status: 200,
+            location: None,
+            document: in_document(place, &place.document.replace("<url>", &format!("{url:?}"))),
+            leaves: Some(in_document(place, &leaves.replace("<here>", &format!("{here:?}")))),
+            refused: None,
+            unmediated: noted.filter(|_| !place.document.contains("data_map")),
+        };
+        if let Err(error) = check_document(world, &case) {
+            return Some(format!("{} with {url}: {error}", place.row));
+        }
+    }
+    None
+}
+
+/// A verb stands in a section that isn't `main`, below a condition.
+fn in_document(place: &Place, text: &str) -> String {
+    if place.rooted || place.answers.is_some() {
+        return text.to_owned();
+    }
+    format!(r#"{{"version":"1.0.0","sections":{{"main":[],"other":[{{"cond":[{{"when":"x","then":[{text}]}}]}}]}}}}"#)
 }
 
 // === documents ===
@@ -534,11 +611,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn run<C: for<'de> Deserialize<'de>>(cases: &str, check: impl Fn(&HashMap<String, World>, C) -> Result<(), String>) {
-    let named = |(path, file): (PathBuf, WorldFile)| {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        (name, World::new(file).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
-    };
-    let worlds: HashMap<String, World> = files("worlds").map(named).collect();
+    let worlds = worlds();
     let mut wrong = Vec::new();
     let mut count = 0;
     for (path, case) in files(cases) {
@@ -549,6 +622,14 @@ fn run<C: for<'de> Deserialize<'de>>(cases: &str, check: impl Fn(&HashMap<String
     }
     assert!(count > 20, "only {count} cases of {cases} were found");
     assert!(wrong.is_empty(), "{} of {count} {cases}:\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+fn worlds() -> HashMap<String, World> {
+    let named = |(path, file): (PathBuf, WorldFile)| {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        (name, World::new(file).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    };
+    files("worlds").map(named).collect()
 }
 
 fn files<C: for<'de> Deserialize<'de>>(name: &str) -> impl Iterator<Item = (PathBuf, C)> {

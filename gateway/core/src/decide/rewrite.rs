@@ -13,7 +13,7 @@ use prose::{candidates, common_suffix, scheme_before};
 
 use crate::{
     id::AgentName,
-    json::{self, Edits, Node, quote},
+    json::{self, Edits, Member, Node, quote},
     keys::Key,
     origin::{self, HttpUrl, UrlError},
     policy::{Agent, Owned, Policies, UrlCredentials},
@@ -60,18 +60,27 @@ impl<'p> Minter<'p> {
     }
 
     fn rewrite_within(&mut self, text: &str, root: &Node<'_>, depth: usize) -> Result<Option<String>, Reason> {
-        let Survey { urls, embedded, prose, data_maps, templated, .. } = swml::survey(root);
+        let Survey { urls, embedded, prose, keys, data_maps, templated, .. } = swml::survey(root);
         data_maps.into_iter().for_each(|function| self.note(function, Bypass::DataMap));
         let mut edits = Edits::default();
+        let mut cut = Cut::default();
         for place in &urls {
-            self.place(place, &mut edits)?;
+            self.place(place, &mut edits, &mut cut)?;
         }
         for node in embedded {
             self.embedded(node, depth, &mut edits)?;
         }
-        for node in prose {
+        for (node, what) in prose {
+            let other = prose::other_protocols(node.as_str().unwrap_or_default(), |text| self.owned_authority(text))?;
+            if !other.is_empty() {
+                self.note(what, Bypass::Protocol);
+            }
             self.clean(node, &mut edits)?;
         }
+        for (object, member) in keys {
+            self.clean_key(text, object, member, &mut edits)?;
+        }
+        cut.0.into_iter().for_each(|(list, places)| edits.remove_items(list, &places));
         templated.into_iter().for_each(|what| self.note(what, Bypass::Templated));
         if edits.is_empty() {
             return Ok(None);
@@ -79,7 +88,7 @@ impl<'p> Minter<'p> {
         edits.apply(text).map(Some).map_err(|_| Reason::Internal)
     }
 
-    fn place(&mut self, place: &UrlPlace<'_>, edits: &mut Edits) -> Result<(), Reason> {
+    fn place<'d>(&mut self, place: &UrlPlace<'d>, edits: &mut Edits, cut: &mut Cut<'d>) -> Result<(), Reason> {
         let what = place.what;
         let (url, owned) = match self.owned(place)? {
             Found::Owned(url, owned) => (url, owned),
@@ -97,7 +106,11 @@ impl<'p> Minter<'p> {
         }
         let endpoint = Endpoint::of(&owned);
         if endpoint == Endpoint::Forbidden || is_open(&owned, place.kind) {
-            return Err(Reason::UrlForbidden);
+            // A call can live without these functions; what else leads around the gateway is no oversight.
+            let Place::McpServer(_, list, number) = place.place else { return Err(Reason::UrlForbidden) };
+            self.note(what, Bypass::Cut);
+            cut.add(list, number);
+            return Ok(());
         }
         let is_template = swml::is_template(&owned.upstream_path) || url.query().is_some_and(swml::is_template);
         if is_template {
@@ -155,6 +168,31 @@ impl<'p> Minter<'p> {
         origin::lenient_authorities(text).any(|authority| self.policies.owner(&authority, "/", self.writer).is_some())
     }
 
+    /// The gateway's host and port in place of a protected agent's; `None` for others'.
+    fn owned_authority(&self, text: &str) -> Result<Option<String>, Reason> {
+        let url = format!("http://{text}");
+        match origin::parse(&url) {
+            Some(Ok(parsed)) => {
+                let owned = self.policies.owner(parsed.authority(), "/", self.writer);
+                Ok(owned.map(|owned| self.policies.origin_of(&owned.agent).authority.to_string()))
+            }
+            Some(Err(UrlError::Ambiguous(url))) if self.may_own(url) => Err(Reason::UrlAmbiguous),
+            Some(Err(UrlError::Ambiguous(_) | UrlError::Invalid(_))) | None => Ok(None),
+        }
+    }
+
+    /// Cleans a key that mentions URLs. It must not become another's.
+    fn clean_key(&self, text: &str, object: &Node<'_>, member: &Member<'_>, edits: &mut Edits) -> Result<(), Reason> {
+        match self.clean_prose(&member.key)? {
+            Some(clean) if object.get(&clean).is_some() => Err(Reason::UrlAmbiguous),
+            Some(clean) => {
+                edits.rename(text, member, &clean);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Cleans a string that mentions URLs.
     fn clean(&self, node: &Node<'_>, edits: &mut Edits) -> Result<(), Reason> {
         if let Some(clean) = self.clean_prose(node.as_str().unwrap_or_default())? {
@@ -173,6 +211,11 @@ impl<'p> Minter<'p> {
             let Some((length, clean)) = self.clean_start(text.get(start..).unwrap_or_default())? else { continue };
             done = start + length;
             edits.replace(start..done, clean);
+        }
+        for (place, authority) in prose::other_protocols(text, |text| self.owned_authority(text))? {
+            if place.start >= done {
+                edits.replace(place, authority);
+            }
         }
         if edits.is_empty() {
             return Ok(None);
@@ -248,15 +291,30 @@ impl<'p> Minter<'p> {
     }
 }
 
+/// Items that are taken out of lists: each list with their places.
+#[derive(Default)]
+struct Cut<'d>(Vec<(&'d Node<'d>, Vec<usize>)>);
+
 enum Found<'u> {
     Owned(HttpUrl<'u>, Owned),
     Foreign(Bypass),
 }
 
+// === impl Cut ===
+
+impl<'d> Cut<'d> {
+    fn add(&mut self, list: &'d Node<'d>, place: usize) {
+        match self.0.iter_mut().find(|(known, _)| known.span == list.span) {
+            Some((_, places)) => places.push(place),
+            None => self.0.push((list, vec![place])),
+        }
+    }
+}
+
 /// Writes a minted URL where it belongs, and takes away credentials that stand beside it: they are the agent's.
 fn put(place: &UrlPlace<'_>, minted: &str, metadata_token: String, edits: &mut Edits) {
     match &place.place {
-        Place::Here(node) => edits.replace(node.span.clone(), quote(minted)),
+        Place::Here(node) | Place::McpServer(node, ..) => edits.replace(node.span.clone(), quote(minted)),
         Place::WithCredentials(node, object, keys) => {
             edits.replace(node.span.clone(), quote(minted));
             edits.remove_members(object, |key| keys.contains(&key));

@@ -123,7 +123,7 @@ impl Stock<'_> {
         }
         let is_its = |place: &&UrlPlace<'_>| match &place.place {
             Place::OfFunction(function) => ptr::eq(function.definition, definition),
-            Place::Here(_) | Place::WithCredentials(..) | Place::Default(_) => false,
+            Place::Here(_) | Place::WithCredentials(..) | Place::Default(_) | Place::McpServer(..) => false,
         };
         match survey.urls.iter().find(is_its).map(|place| (&place.url, place.kind)) {
             Some((Ok(url), kind)) if self.whose(url, kind) != Whose::Foreign => {
