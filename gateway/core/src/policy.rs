@@ -367,6 +367,11 @@ impl Policies {
         self.owned.find(&self.agents, authority, path, writer)
     }
 
+    /// Whether this is the gateway's own host and port, also where no agent lives at a path.
+    pub fn is_public(&self, authority: &Authority) -> bool {
+        self.owned.is_public(authority)
+    }
+
     /// Whether a text holds an agent's credentials, in one of the spellings that documents use: as they are, in
     /// base64, escaped as JSON or percent-encoded, also several times over.
     pub fn leak(&self, text: &str) -> bool {

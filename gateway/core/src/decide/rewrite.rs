@@ -229,8 +229,15 @@ impl<'p> Minter<'p> {
         for url in candidates(text) {
             match origin::parse(url) {
                 Some(Ok(parsed)) => {
-                    let path = parsed.path();
-                    let Some(owned) = self.policies.owner(parsed.authority(), path, self.writer) else { continue };
+                    let (authority, path) = (parsed.authority(), parsed.path());
+                    let Some(owned) = self.policies.owner(authority, path, self.writer) else {
+                        // What opens the gateway doesn't leave, also where nobody is behind it.
+                        if parsed.has_userinfo() && self.policies.is_public(authority) {
+                            let scheme = if parsed.is_https() { "https" } else { "http" };
+                            return Ok(Some((parsed.path_end() - path.len(), format!("{scheme}://{authority}"))));
+                        }
+                        continue;
+                    };
                     let kept = common_suffix(path, &owned.public_path);
                     let front = owned.public_path.get(..owned.public_path.len() - kept).unwrap_or_default();
                     return Ok(Some((

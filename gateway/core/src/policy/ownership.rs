@@ -61,9 +61,14 @@ impl Owners {
         self.at_public(agents, authority, path).or_else(|| self.at_upstream(agents, authority, path, writer))
     }
 
+    /// Whether this is the gateway's own, whatever the path.
+    pub(super) fn is_public(&self, authority: &Authority) -> bool {
+        let is_host = self.public_hosts.contains(&authority.host);
+        is_host && authority.ports().any(|port| self.public_ports.contains(&port))
+    }
+
     fn at_public(&self, agents: &[Arc<Agent>], authority: &Authority, path: &str) -> Option<Owned> {
-        let is_public = self.public_hosts.contains(&authority.host);
-        if !is_public || !authority.ports().any(|port| self.public_ports.contains(&port)) {
+        if !self.is_public(authority) {
             return None;
         }
         let agents: Vec<_> = answering(agents, Some(&authority.host)).collect();
