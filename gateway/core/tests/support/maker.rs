@@ -117,7 +117,11 @@ impl<'s> Maker<'s> {
         let has_functions =
             |schema: &&Value| schema["$ref"].as_str().is_some_and(|name| WITH_FUNCTIONS.contains(&name));
         let some: Vec<&'a Value> = schemas.iter().filter(has_functions).collect();
-        if !some.is_empty() && self.one_in(2) { self.pick(&some) } else { self.pick(schemas) }
+        if some.is_empty() || self.one_in(2) {
+            return self.pick(schemas);
+        }
+        let place = self.random.random_range(0..some.len());
+        some[place]
     }
 
     /// A document in an action may be a string of JSON.
