@@ -21,5 +21,6 @@ mod repeats;
 mod retries;
 mod routes;
 mod signatures;
+mod streams;
 mod strict_json;
 mod whole_call;

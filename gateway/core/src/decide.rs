@@ -6,6 +6,7 @@
 //! state  ─▶ the plan's checks        ─▶ Answers               limits, first use: at most one round trip
 //!        ─▶ conclude(plan, answers)  ─▶ Permit | Denial
 //! agent  ─▶ release(permit, answer)  ─▶ Reply | Denial        rewritten, or refused
+//!        ─▶ release_head(permit, …)  ─▶ headers | Denial      of an answer that passes as it comes
 //! ```
 //!
 //! Each step takes what only the step before can make: a [`Permit`] can be had from nothing but [`conclude`], and the
@@ -18,6 +19,7 @@ mod redirect;
 mod release;
 mod rewrite;
 mod signed;
+mod stream;
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ pub use admit::{Admission, Admitted, Head, Pending, admit};
 pub use conclude::{Answers, Forward, Permit, Refusal, conclude};
 pub use judge::{CallEvent, CallKey, CellKey, Check, Family, Moment, Plan, Subject, judge};
 pub use release::{AgentAnswer, release};
+pub use stream::{AgentHead, release_head};
 
 use crate::{
     policy::{Agent, Sentences},

@@ -4,29 +4,29 @@
 //! the agents, the keys and the public URL. A request holds one set from its start to its end.
 
 mod compile;
+mod exposed;
+mod leaks;
 mod ownership;
 pub(crate) mod unescape;
 
-use std::{borrow::Cow, collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
-
-use aho_corasick::{AhoCorasick, MatchKind};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, secret_in_env, secret_in_file,
 };
+pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
+pub use leaks::{Leak, Screen};
 pub use ownership::Owned;
 
 use crate::{
     basic::Users,
     id::AgentName,
-    json::quote,
     keys::{KeyRing, MacKey},
     origin::Authority,
     sanitize::SensitiveNames,
     secret::Secret,
     signature::SigningKey,
 };
-use url::form_urlencoded;
 
 /// Everything a decision reads that is the same for all requests until the next reload.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Policies {
     agents: Vec<Arc<Agent>>,
     keys: KeyRing,
     owned: ownership::Owners,
-    leaks: AhoCorasick,
+    leaks: leaks::Leaks,
 }
 
 /// Where the platform reaches the gateway: every rewritten URL starts here. It has no path.
@@ -230,6 +230,8 @@ pub enum Per {
     Caller,
     /// One call's.
     Call,
+    /// One source address's: an IPv4 address, or the first 64 bits of an IPv6 address.
+    Address,
 }
 
 /// What is said to a caller in place of the agent's answer.
@@ -245,24 +247,6 @@ pub struct Sentences {
     pub slow: String,
     /// The agent doesn't answer, or not with what the gateway can vouch for.
     pub unavailable: String,
-}
-
-/// What else of the agent is reachable than the protocol's own endpoints.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Expose {
-    /// The agent's path of its health check; `{match.path}/health` answers whether it answers 2xx.
-    pub health: Option<String>,
-    /// Paths below [`Agent::path`], which Basic authentication protects.
-    pub paths: Vec<ExposedPath>,
-}
-
-/// A path below the agent's that is passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExposedPath {
-    /// This path.
-    Exact(String),
-    /// Everything that starts with this, which ends in a slash.
-    Below(String),
 }
 
 /// The largest bodies that are read, in bytes.
@@ -313,10 +297,7 @@ impl Policies {
         }
         let owned = ownership::Owners::new(&public, &agents);
         let credentials = agents.iter().filter_map(|agent| agent.upstream.credentials.as_ref());
-        // Leftmost-first, since only that is searched for with vector instructions.
-        let leaks = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostFirst)
-            .build(credentials.flat_map(spellings))
+        let leaks = leaks::Leaks::of(credentials)
             .map_err(|error| vec![format!("the agents' credentials can't be looked for in what leaves: {error}")])?;
         let policies = Self { public, agents, keys, owned, leaks };
         let shown: Vec<String> = policies.agents.iter().filter_map(|agent| policies.shown_secret(agent)).collect();
@@ -375,22 +356,12 @@ impl Policies {
     /// Whether a text holds an agent's credentials, in one of the spellings that documents use: as they are, in
     /// base64, escaped as JSON or percent-encoded, also several times over.
     pub fn leak(&self, text: &str) -> bool {
-        const ROUNDS: usize = 6;
-        let holds = |text: &str| self.leaks.is_match(text);
-        if self.leaks.patterns_len() == 0 {
-            return false;
-        }
-        let mut decoded = Cow::Borrowed(text);
-        for _ in 0..ROUNDS {
-            if holds(&decoded) {
-                return true;
-            }
-            match unescape::once(&decoded) {
-                Some(next) => decoded = Cow::Owned(next),
-                None => return false,
-            }
-        }
-        holds(&decoded)
+        self.leaks.is_in(text)
+    }
+
+    /// Looks for the same credentials in an answer that passes piece by piece, where nothing is decoded.
+    pub fn screen(&self) -> Screen<'_> {
+        self.leaks.screen()
     }
 }
 
@@ -424,16 +395,6 @@ impl Agent {
     /// The agent's own path for what lies below its public one.
     pub(crate) fn upstream_path(&self, below: &str) -> String {
         ownership::upstream_path(self, below)
-    }
-}
-
-impl Expose {
-    /// Whether a path below the agent's is passed on without a token.
-    pub fn has(&self, below: &str) -> bool {
-        self.paths.iter().any(|path| match path {
-            ExposedPath::Exact(path) => below == path,
-            ExposedPath::Below(path) => below.starts_with(path.as_str()),
-        })
     }
 }
 
@@ -489,26 +450,6 @@ impl Default for BodyLimits {
     fn default() -> Self {
         Self { request: 1 << 20, callback: 16 << 20, response: 4 << 20 }
     }
-}
-
-/// The spellings under which credentials are looked for in what leaves: `user:password@`, the `Authorization` token, and
-/// the password itself where it is too long to be an ordinary word.
-fn spellings(credentials: &UpstreamCredentials) -> Vec<String> {
-    const TELLING: usize = 10;
-    let UpstreamCredentials { header, username, password } = credentials;
-    let password = String::from_utf8_lossy(password.expose());
-    let encoded: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();
-    let encoded = encoded.replace('+', "%20");
-    let escaped = quote(&password);
-    let escaped = escaped.trim_matches('"');
-    let mut spellings = vec![format!("{username}:{password}@"), format!("{username}:{encoded}@")];
-    let token = header.expose_str().and_then(|header| header.split(' ').nth(1)).unwrap_or_default();
-    let token = token.trim_end_matches('=');
-    spellings.extend([token.to_owned(), token.replace('+', "-").replace('/', "_")]);
-    if password.len() >= TELLING {
-        spellings.extend([password.clone().into_owned(), encoded, escaped.to_owned()]);
-    }
-    spellings
 }
 
 /// What of a path lies below a base, at a segment's border.

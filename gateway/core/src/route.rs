@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    policy::{Agent, Policies},
+    policy::{Agent, Authentication, Exposed, Policies},
     token::{PARAMETER, UnverifiedToken},
     verdict::{Reason, Route},
 };
@@ -21,6 +21,8 @@ pub enum Method {
     Put,
     /// DELETE
     Delete,
+    /// OPTIONS
+    Options,
     /// Any other.
     Other,
 }
@@ -45,6 +47,8 @@ pub struct Destination {
     pub route: Route,
     /// What of the path lies below the agent's.
     pub below: String,
+    /// The item of the policy that exposes it, where one does.
+    pub exposed: Option<Arc<Exposed>>,
 }
 
 // === impl Method ===
@@ -58,6 +62,7 @@ impl Method {
             "POST" => Method::Post,
             "PUT" => Method::Put,
             "DELETE" => Method::Delete,
+            "OPTIONS" => Method::Options,
             _ => Method::Other,
         }
     }
@@ -70,6 +75,7 @@ impl Method {
             Method::Post => "POST",
             Method::Put => "PUT",
             Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
             Method::Other => "",
         }
     }
@@ -77,7 +83,7 @@ impl Method {
     /// Whether a repeated or cancelled request does no harm.
     pub fn is_safe(self) -> bool {
         match self {
-            Method::Get | Method::Head => true,
+            Method::Get | Method::Head | Method::Options => true,
             Method::Post | Method::Put | Method::Delete | Method::Other => false,
         }
     }
@@ -137,11 +143,11 @@ pub fn find(
         .filter_map(|agent| agent.strip_path(path).map(|below| (agent, below)))
         .min_by_key(|(agent, below)| (below.len(), agent.host.is_none()))
         .ok_or(Reason::NotFound)?;
-    let route = match token {
-        Some(token) => Route::of(token.claimed_kind()),
+    let (route, exposed) = match token {
+        Some(token) => (Route::of(token.claimed_kind()), None),
         None => route_without_token(agent, below).ok_or(Reason::NotFound)?,
     };
-    Ok(Destination { agent: Arc::clone(agent), route, below: below.to_owned() })
+    Ok(Destination { agent: Arc::clone(agent), route, below: below.to_owned(), exposed })
 }
 
 /// The methods with which a route is asked, as `Allow` lists them.
@@ -152,23 +158,36 @@ pub fn methods(route: Route) -> (&'static [Method], &'static str) {
         Route::Callback | Route::Exposed => {
             (&[Method::Get, Method::Post, Method::Put, Method::Delete], "GET, POST, PUT, DELETE")
         }
+        // A browser asks with OPTIONS before a page may ask.
+        Route::Open => (
+            &[Method::Get, Method::Post, Method::Put, Method::Delete, Method::Options],
+            "GET, POST, PUT, DELETE, OPTIONS",
+        ),
         Route::Asset | Route::Health => (&[Method::Get, Method::Head], "GET, HEAD"),
         Route::Unknown => (&[], ""),
     }
 }
 
 /// Protocol endpoints that need a token are known without one, so that a missing token is told apart from a wrong path.
-fn route_without_token(agent: &Agent, below: &str) -> Option<Route> {
-    match below {
-        "" | "/" => Some(Route::Swml),
-        "/health" if agent.expose.health.is_some() => Some(Route::Health),
-        _ if is_routing_callback(agent, below) => Some(Route::Swml),
-        _ if agent.expose.has(below) => Some(Route::Exposed),
-        "/swaig" | "/swaig/" => Some(Route::Swaig),
-        "/post_prompt" | "/post_prompt/" => Some(Route::Summary),
-        "/debug_events" | "/debug_events/" => Some(Route::Debug),
-        _ => None,
-    }
+fn route_without_token(agent: &Agent, below: &str) -> Option<(Route, Option<Arc<Exposed>>)> {
+    let route = match below {
+        "" | "/" => Route::Swml,
+        "/health" if agent.expose.health.is_some() => Route::Health,
+        _ if is_routing_callback(agent, below) => Route::Swml,
+        "/swaig" | "/swaig/" => Route::Swaig,
+        "/post_prompt" | "/post_prompt/" => Route::Summary,
+        "/debug_events" | "/debug_events/" => Route::Debug,
+        _ => return agent.expose.find(below).map(exposed),
+    };
+    Some((route, None))
+}
+
+fn exposed(item: &Arc<Exposed>) -> (Route, Option<Arc<Exposed>>) {
+    let route = match item.authentication {
+        Authentication::Gateway => Route::Exposed,
+        Authentication::Agent => Route::Open,
+    };
+    (route, Some(Arc::clone(item)))
 }
 
 /// The SDKs answer with and without a slash at the end (PROTOCOL.md, 1.1).

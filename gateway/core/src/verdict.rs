@@ -26,6 +26,8 @@ pub enum Route {
     Health,
     /// A path that the policy exposes.
     Exposed,
+    /// A path that the policy exposes, whose clients the agent itself authenticates.
+    Open,
     /// Nothing that is known.
     Unknown,
 }
@@ -202,6 +204,7 @@ pub fn reply(route: Route, reason: Reason, say: &Sentences, medium: Medium) -> R
             | Route::Asset
             | Route::Health
             | Route::Exposed
+            | Route::Open
             | Route::Unknown,
         ) => Reply::error(status, reason.as_str()),
         (Telling::Client(status, word), _) => Reply::error(status, word),
@@ -357,7 +360,7 @@ impl Reason {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Route; 10] = [
+    pub const ALL: [Route; 11] = [
         Route::Swml,
         Route::Swaig,
         Route::Includes,
@@ -367,6 +370,7 @@ impl Route {
         Route::Asset,
         Route::Health,
         Route::Exposed,
+        Route::Open,
         Route::Unknown,
     ];
 
@@ -395,6 +399,7 @@ impl Route {
             Route::Asset => "asset",
             Route::Health => "health",
             Route::Exposed => "exposed",
+            Route::Open => "open",
             Route::Unknown => "unknown",
         }
     }

@@ -7,13 +7,14 @@ mod world;
 use std::{
     collections::HashMap,
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 use swaigate_core::{
     basic,
-    decide::{AgentAnswer, CallEvent, CellKey, Check, Subject},
+    decide::{AgentAnswer, CallEvent, CellKey, Check, Family, Subject},
     id::AgentName,
     origin,
     policy::Per,
@@ -88,6 +89,8 @@ struct RequestCase {
     content_length: Option<u64>,
     /// The platform's signature.
     signed: Option<Signed>,
+    /// The address that it comes from.
+    client: Option<IpAddr>,
     #[serde(default)]
     body: String,
     /// Seconds since the tokens of the case were made.
@@ -128,6 +131,9 @@ struct Expected {
     caller_disagrees: Option<bool>,
     /// The scheme of the signature that was checked.
     signature: Option<String>,
+    /// What the agent gets carries no signature, though the agent's policy has a key.
+    #[serde(default)]
+    unsigned: bool,
     /// What the agent gets is signed with this key over this URL.
     signed: Option<Signed>,
 }
@@ -437,6 +443,7 @@ fn check_request(world: &World, case: &RequestCase) -> Result<(), String> {
         content_length: case.content_length,
         sha256_signature: signature_of(case, "sha256"),
         signature: signature_of(case, "sha1"),
+        client: case.client,
         body: with_tokens(&case.body)?.into_bytes(),
         now: Timestamp(NOW.0 + case.later * 1000),
     };
@@ -487,6 +494,9 @@ fn check_passed(passed: &Passed, expect: &Expected, forwarded: &str, body: &Stri
     if let Some(expected) = &expect.signature {
         same("signature", facts.signature.unwrap_or("-"), expected)?;
     }
+    if expect.unsigned {
+        same("signatures", &format!("{:?}", forward.signatures), "None")?;
+    }
     if let Some(expected) = &expect.signed {
         let body = expect.forwarded_body.as_ref().unwrap_or(body);
         let made = signature::sign(&signing_key(&expected.key), &expected.url, body.as_bytes());
@@ -516,13 +526,23 @@ fn describe(check: &Check) -> String {
             format!("{what} {}", call(key.call))
         }
         Check::Rate(CellKey { family, limit, subject, .. }) => {
-            let per = if limit.per == Per::Call { "call" } else { "caller" };
-            let whose = match subject {
-                Subject::Caller(digest) => caller(*digest),
-                Subject::Call(digest) => call(*digest),
-                Subject::Unidentified => "unidentified",
+            let per = match limit.per {
+                Per::Call => "call",
+                Per::Caller => "caller",
+                Per::Address => "address",
             };
-            format!("{family:?} per {per} {whose}").to_lowercase()
+            let whose = match subject {
+                Subject::Caller(digest) => caller(*digest).to_owned(),
+                Subject::Call(digest) => call(*digest).to_owned(),
+                Subject::Address(address) => address.to_string(),
+                Subject::Unidentified => "unidentified".to_owned(),
+            };
+            let family = match family {
+                Family::Functions => "functions",
+                Family::Fetches => "fetches",
+                Family::Exposed(path) => path.as_str(),
+            };
+            format!("{family} per {per} {whose}")
         }
     }
 }

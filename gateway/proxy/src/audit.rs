@@ -85,6 +85,8 @@ pub struct Entry {
     pub status: u16,
     /// Whether the answer was written to the end.
     pub delivered: bool,
+    /// How many bytes of its body were written, if it passed as it came.
+    pub bytes: Option<u64>,
     /// The gateway's own time.
     pub gateway: Duration,
     /// The agent's time, if it was asked.
@@ -256,6 +258,8 @@ struct Line<'e> {
     reason: &'static str,
     status: u16,
     delivered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
     gateway_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_us: Option<u64>,
@@ -306,6 +310,7 @@ impl<'e> From<&'e Entry> for Line<'e> {
             reason: entry.reason.as_str(),
             status: entry.status,
             delivered: entry.delivered,
+            bytes: entry.bytes,
             gateway_us: micros(entry.gateway),
             agent_us: entry.agent_time.map(micros),
             arguments: facts.arguments.as_deref().and_then(|json| serde_json::from_str(json).ok()),
@@ -351,6 +356,7 @@ mod tests {
             reason,
             status: 200,
             delivered: true,
+            bytes: None,
             gateway: Duration::from_micros(50),
             agent_time: None,
             facts: Facts { arguments: Some(r#"{"pin":"[REDACTED]"}"#.into()), ..Facts::default() },

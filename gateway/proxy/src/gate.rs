@@ -15,6 +15,7 @@ mod ledger;
 mod progress;
 mod repeat;
 mod reply;
+mod stream;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -43,6 +44,7 @@ use self::{
     head::OwnedHead,
     ledger::Ledger,
     repeat::{Lead, Part},
+    stream::Ended,
 };
 use crate::{
     app::App,
@@ -77,7 +79,7 @@ impl Gate {
 
         let admitted = self.admit(&policies, &head, now, ledger).await?;
         if let Some(reply) = self.app.health.recent(&admitted) {
-            return Ok(Served { reply, request: None });
+            return Ok(Served::Whole { reply, request: None });
         }
         let moment = moment(now, &admitted).map_err(|reason| admitted.deny(reason))?;
         let body = body::read(session, &self.app, &admitted).await.map_err(|reason| admitted.deny(reason))?;
@@ -88,7 +90,7 @@ impl Gate {
             Part::First(lead) => Some(lead),
             Part::Again(repeat, answered) => {
                 ledger.facts().repeat = Some(repeat);
-                return answered.map(|reply| Served { reply, request });
+                return answered.map(|reply| Served::Whole { reply, request });
             }
         };
         let answers = self.app.state.apply(plan.checks(), moment.now).await;
@@ -96,9 +98,12 @@ impl Gate {
         ledger.keep_place().map_err(|reason| permit.deny(reason))?;
         let (agent, route) = (Arc::clone(permit.agent()), permit.route());
         let exchange = Exchange { permit, lead, policies, body, envelope: head.envelope };
+        if exchange.permit.is_streamed() {
+            return stream::pass_on(session, &self.upstreams, exchange, ledger).await.map(Served::Streamed);
+        }
         let reply = self.exchange_and_release(session, exchange, ledger).await?;
         self.app.health.remember(&agent, route, &reply);
-        Ok(Served { reply, request })
+        Ok(Served::Whole { reply, request })
     }
 
     async fn admit(
@@ -172,10 +177,12 @@ impl Gate {
     }
 }
 
-/// What is answered, and which request's answer that is, if it may be sent again.
-struct Served {
-    reply: Reply,
-    request: Option<RepeatKey>,
+/// What became of a request.
+enum Served {
+    /// This is answered; the request is named if its answer may be sent again.
+    Whole { reply: Reply, request: Option<RepeatKey> },
+    /// The answer has left already, or as much of it as there was.
+    Streamed(Ended),
 }
 
 /// What came of an exchange.
@@ -309,11 +316,15 @@ impl ProxyHttp for Gate {
         let _flight = self.app.take_off();
         let mut ledger = Ledger::open(Arc::clone(&self.app), session);
         let outcome = self.serve(session, &mut ledger).await;
-        let (Served { reply, request }, reason) = match outcome {
-            Ok(served) => (served, Reason::Ok),
+        let (reply, request, reason) = match outcome {
+            Ok(Served::Whole { reply, request }) => (reply, request, Reason::Ok),
+            Ok(Served::Streamed(Ended { reason, delivery })) => {
+                ledger.close(reason, delivery);
+                return if delivery.complete { Ok(true) } else { Err(stream::cut()) };
+            }
             Err(denial) => {
                 ledger.refused(&denial);
-                (Served { reply: denial.reply(), request: None }, denial.reason)
+                (denial.reply(), None, denial.reason)
             }
         };
         let is_lost = request.is_some() && reply::has_left(session).await;

@@ -29,6 +29,7 @@ pub struct Metrics {
     gateway_seconds: HistogramVec,
     agent_seconds: HistogramVec,
     upstream_errors: IntCounterVec,
+    streamed: IntCounterVec,
     /// Requests and detached exchanges under way.
     pub in_flight: IntGauge,
     cells: IntGauge,
@@ -112,6 +113,11 @@ impl Metrics {
                 "Exchanges with an agent that failed, by reason.",
                 &["agent", "reason"],
             )?,
+            streamed: counters(
+                "swaigate_streamed_bytes_total",
+                "Bytes of answers that passed as they came.",
+                &["agent", "route"],
+            )?,
             in_flight: gauge("swaigate_in_flight", "Requests under way, detached exchanges included.")?,
             cells: gauge("swaigate_limiter_cells", "Cells that the limits use.")?,
             bindings: gauge(
@@ -161,6 +167,11 @@ impl Metrics {
         self.repeated.with_label_values(&[agent, how.as_str()]).inc();
     }
 
+    /// Counts what left of an answer that passed as it came.
+    pub fn streamed(&self, agent: &str, route: Route, bytes: u64) {
+        self.streamed.with_label_values(&[agent, route.as_str()]).inc_by(bytes);
+    }
+
     /// Counts a failed exchange.
     pub fn upstream_error(&self, agent: &str, reason: Reason) {
         self.upstream_errors.with_label_values(&[agent, reason.as_str()]).inc();
@@ -185,6 +196,7 @@ impl Metrics {
             for route in Route::ALL.map(Route::as_str) {
                 let _ = self.gateway_seconds.remove_label_values(&[name, route]);
                 let _ = self.agent_seconds.remove_label_values(&[name, route]);
+                let _ = self.streamed.remove_label_values(&[name, route]);
                 for reason in Reason::ALL {
                     let decision = Decision::from(*reason).as_str();
                     let _ = self.requests.remove_label_values(&[name, route, decision, reason.as_str()]);
@@ -239,6 +251,7 @@ mod tests {
             agent_time: Some(Duration::from_millis(20)),
         });
         metrics.upstream_error("bank", Reason::AgentTimeout);
+        metrics.streamed("bank", Route::Asset, 7);
         metrics.reloaded(Err(()));
         metrics.repeated("bank", Repeat::Joined);
         let gauges = Gauges { cells: 3, bindings: 2, calls: 4, repeats: 5, answer_bytes: 6, overflows: 1 };
@@ -249,6 +262,7 @@ mod tests {
             r#"swaigate_agent_seconds_bucket{agent="bank",route="swaig",le="0.025"} 1"#,
             r#"swaigate_upstream_errors_total{agent="bank",reason="agent_timeout"} 1"#,
             r#"swaigate_reloads_total{result="refused"} 1"#,
+            r#"swaigate_streamed_bytes_total{agent="bank",route="asset"} 7"#,
             "swaigate_limiter_cells 3",
             "swaigate_document_bindings 2",
             "swaigate_calls 4",

@@ -244,11 +244,14 @@ fn load_policy(path: &Path, secrets: &FileSecrets, seed: &Seed, budget: usize) -
     let name = path.display().to_string();
     let of_file = |message: String| vec![Mistake::of_file(&name, message)];
     let agent = compile(&name, &files::text(path).map_err(of_file)?, secrets, seed)?;
-    let largest = agent.bodies.request.max(agent.bodies.callback).max(agent.bodies.response);
-    if largest > budget {
-        return Err(of_file(format!(
-            "`bodies` allows {largest} bytes, more than the {budget} that gateway.yaml's `bodies.budget` has for all"
-        )));
+    let bodies = agent.bodies.request.max(agent.bodies.callback).max(agent.bodies.response);
+    let exposed = agent.expose.paths.iter().filter_map(|item| item.body).max().unwrap_or_default();
+    for (key, largest) in [("`bodies`", bodies), ("an exposed path's `body`", exposed)] {
+        if largest > budget {
+            return Err(of_file(format!(
+                "{key} allows {largest} bytes, more than the {budget} that gateway.yaml's `bodies.budget` has for all"
+            )));
+        }
     }
     Ok(agent)
 }

@@ -3,6 +3,8 @@
 //! The request is built from a short list of headers, never copied: what a client writes in `X-Forwarded-*`, `Forwarded`,
 //! `X-Original-*`, `Cookie` or hop-by-hop headers reaches no agent (PROTOCOL.md, 8).
 
+mod incoming;
+
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
@@ -21,7 +23,7 @@ use pingora_core::{
     server::configuration::ServerConf,
     upstreams::peer::HttpPeer,
 };
-use pingora_http::RequestHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use swaigate_core::{
     decide::Permit,
     id::RequestId,
@@ -32,6 +34,7 @@ use swaigate_core::{
 };
 use tokio::time::timeout;
 
+pub(crate) use self::incoming::Incoming;
 use crate::app::{Budget, Reserved};
 
 /// How long an idle connection to an agent is kept: less than uvicorn's and Node's 5 s, so that a request is seldom sent
@@ -78,6 +81,8 @@ pub struct Envelope {
     pub accept: Option<HeaderValue>,
     /// `User-Agent`.
     pub user_agent: Option<HeaderValue>,
+    /// What the permit lets through besides.
+    pub passed: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// An agent's whole answer.
@@ -138,20 +143,44 @@ impl Upstreams {
     ) -> Result<Answer, Failure> {
         let limit = permit.agent().upstream.timeouts.exchange;
         let expired = || Failure { reason: Reason::AgentTimeout, detail: format!("no whole answer in {limit:?}") };
-        let attempts = pin!(self.attempts(permit, body, envelope, budget));
-        timeout(limit, attempts).await.unwrap_or_else(|_| Err(expired()))
+        let whole = pin!(self.whole(permit, body, envelope, budget));
+        timeout(limit, whole).await.unwrap_or_else(|_| Err(expired()))
     }
 
-    async fn attempts(
+    async fn whole(
         &self,
         permit: &Permit,
         body: Bytes,
         envelope: &Envelope,
         budget: &Budget,
     ) -> Result<Answer, Failure> {
+        let (mut session, peer) = self.send(permit, body, envelope).await?;
+        match receive(&mut session, permit.agent().bodies.response, budget).await {
+            Ok(answer) => {
+                self.release(session, &peer).await;
+                Ok(answer)
+            }
+            Err(failure) => {
+                session.shutdown().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Keeps a connection whose answer was read to its end.
+    async fn release(&self, session: HttpSession, peer: &HttpPeer) {
+        self.connector.release_http_session(session, peer, Some(IDLE)).await;
+    }
+
+    async fn send(
+        &self,
+        permit: &Permit,
+        body: Bytes,
+        envelope: &Envelope,
+    ) -> Result<(HttpSession, HttpPeer), Failure> {
         let mut may_repeat = true;
         loop {
-            match self.attempt(permit, body.clone(), envelope, budget).await {
+            match self.attempt(permit, body.clone(), envelope).await {
                 Err(Attempt { is_unsent: true, .. }) if may_repeat => may_repeat = false,
                 outcome => return outcome.map_err(|attempt| attempt.failure),
             }
@@ -163,8 +192,7 @@ impl Upstreams {
         permit: &Permit,
         body: Bytes,
         envelope: &Envelope,
-        budget: &Budget,
-    ) -> Result<Answer, Attempt> {
+    ) -> Result<(HttpSession, HttpPeer), Attempt> {
         let agent = permit.agent();
         let unsent = |failure| Attempt { failure, is_unsent: true };
         let sent = |failure| Attempt { failure, is_unsent: false };
@@ -177,16 +205,7 @@ impl Upstreams {
             session.shutdown().await;
             return Err(attempt);
         }
-        match receive(&mut session, agent.bodies.response, budget).await {
-            Ok(answer) => {
-                self.connector.release_http_session(session, &peer, Some(IDLE)).await;
-                Ok(answer)
-            }
-            Err(failure) => {
-                session.shutdown().await;
-                Err(sent(failure))
-            }
-        }
+        Ok((session, peer))
     }
 
     async fn session(&self, peer: &HttpPeer) -> Result<HttpSession, Failure> {
@@ -252,7 +271,7 @@ fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result
         let mut request = RequestHeader::build_no_case(forward.method.as_str(), forward.target.as_bytes(), Some(16))?;
         let host = upstream.host_header();
         request.insert_header(header::HOST, host.as_str())?;
-        if let Some(credentials) = &upstream.credentials {
+        if let Some(credentials) = upstream.credentials.as_ref().filter(|_| permit.is_authenticated()) {
             request.insert_header(header::AUTHORIZATION, credentials.header.expose())?;
         }
         request.insert_header(header::ACCEPT_ENCODING, "identity")?;
@@ -267,6 +286,9 @@ fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result
             if let Some(value) = value {
                 request.insert_header(name, value.clone())?;
             }
+        }
+        for (name, value) in &envelope.passed {
+            request.append_header(name, value)?;
         }
         if let Some(client) = envelope.client {
             request.insert_header(X_FORWARDED_FOR, client.to_string())?;
@@ -305,7 +327,7 @@ async fn send(session: &mut HttpSession, header: RequestHeader, body: &[u8], met
 }
 
 async fn receive(session: &mut HttpSession, limit: usize, budget: &Budget) -> Result<Answer, Failure> {
-    let Head { status, content_type, content_encoding, location } = final_head(session, limit).await?;
+    let Head { status, content_type, content_encoding, location } = head_within(final_head(session).await?, limit)?;
     let mut body = BytesMut::new();
     let mut reserved = Reserved::default();
     while let Some(chunk) = session.read_body_bytes().await.map_err(failure)? {
@@ -328,29 +350,31 @@ struct Head {
 }
 
 /// The first head that isn't informational.
-async fn final_head(session: &mut HttpSession, limit: usize) -> Result<Head, Failure> {
+async fn final_head(session: &mut HttpSession) -> Result<&ResponseHeader, Failure> {
+    let broken = |detail: &str| Failure { reason: Reason::AgentBroken, detail: detail.to_owned() };
     loop {
         session.read_response().await.map_err(failure)?;
-        let broken = |detail: &str| Failure { reason: Reason::AgentBroken, detail: detail.to_owned() };
-        let header = session.resp_header().ok_or_else(|| broken("no response header"))?;
-        let text = |name: &str| header.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        match header.status.as_u16() {
-            101 => return Err(broken("the agent wants to change the protocol")),
-            100..=199 => {}
-            status => {
-                let announced = text("content-length").and_then(|length| length.parse::<u64>().ok());
-                if announced.is_some_and(|length| length > limit as u64) {
-                    return Err(too_large(limit));
-                }
-                return Ok(Head {
-                    status,
-                    content_type: text("content-type"),
-                    content_encoding: text("content-encoding"),
-                    location: text("location"),
-                });
-            }
+        match session.resp_header().map(|header| header.status.as_u16()) {
+            Some(101) => return Err(broken("the agent wants to change the protocol")),
+            Some(100..=199) => {}
+            Some(_) | None => break,
         }
     }
+    session.resp_header().ok_or_else(|| broken("no response header"))
+}
+
+fn head_within(header: &ResponseHeader, limit: usize) -> Result<Head, Failure> {
+    let text = |name: &str| header.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let announced = text("content-length").and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    Ok(Head {
+        status: header.status.as_u16(),
+        content_type: text("content-type"),
+        content_encoding: text("content-encoding"),
+        location: text("location"),
+    })
 }
 
 fn too_large(limit: usize) -> Failure {

@@ -32,6 +32,8 @@ pub(crate) enum Sdk {
 pub(crate) struct Agent {
     pub(crate) address: SocketAddr,
     folder: TempDir,
+    /// Removed with it.
+    _files: Option<TempDir>,
     process: Process,
 }
 
@@ -104,6 +106,17 @@ impl Agent {
         })
     }
 
+    /// One with a chat for browsers, which asks this service, and with files.
+    pub(crate) fn with_chat(service: SocketAddr) -> Agent {
+        let files = tempfile::tempdir().expect("a folder can be made");
+        let mut command = guarded(tests_path(".cache/venv/sdk/bin/python"));
+        command.arg(tests_path("agents/chat_agent.py"));
+        command.env("CHAT_SERVICE", format!("http://{service}/")).env("FILES", files.path());
+        let mut agent = Agent::start(command, free_address());
+        agent.wait();
+        Agent { _files: Some(files), ..agent }
+    }
+
     fn start(mut command: std::process::Command, address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         command
@@ -112,7 +125,7 @@ impl Agent {
             .env("SWML_BASIC_AUTH_PASSWORD", PASSWORD)
             .env("AGENT_LOG", folder.path().join("agent.jsonl"));
         let process = Process::start(command, folder.path());
-        Self { address, folder, process }
+        Self { address, folder, _files: None, process }
     }
 
     fn wait(&mut self) {

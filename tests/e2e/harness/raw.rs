@@ -65,6 +65,28 @@ impl Raw {
         Some(RawAnswer { status: status.expect("a head begins with a status"), head, body })
     }
 
+    /// The head of an answer, in lower case; `None` if the connection is closed without one.
+    pub(crate) fn read_head(&mut self) -> Option<String> {
+        let head = self.read_until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4))?;
+        Some(String::from_utf8(head).expect("a head is ASCII").to_ascii_lowercase())
+    }
+
+    /// The next chunk of an answer, empty at its end; `None` if the connection is closed before.
+    pub(crate) fn read_chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.read_until(|bytes| find(bytes, b"\r\n").map(|at| at + 2))?;
+        let size = String::from_utf8(line).expect("a size is ASCII");
+        let size = usize::from_str_radix(size.trim(), 16).expect("a chunk begins with its size");
+        let mut chunk = self.read_until(|bytes| (bytes.len() >= size + 2).then_some(size + 2))?;
+        chunk.truncate(size);
+        Some(chunk)
+    }
+
+    /// What comes until the connection is closed.
+    pub(crate) fn read_to_the_end(&mut self) -> Vec<u8> {
+        while self.read_some() > 0 {}
+        std::mem::take(&mut self.unread)
+    }
+
     /// Whether the other side closes the connection, in time and without another word.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && self.read_some() == 0

@@ -1,11 +1,11 @@
 //! Step one: what can be said of a request by its head alone.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{Denial, signed::Evidence};
 use crate::{
     basic::{self, Check, Credentials, Fingerprint, SlowCheck},
-    policy::{Agent, Policies},
+    policy::{Agent, Exposed, Policies},
     record::Facts,
     route::{self, Destination, Method, Target},
     signature::Carried,
@@ -31,6 +31,8 @@ pub struct Head<'h> {
     pub content_type: Option<&'h str>,
     /// The platform's signatures.
     pub signatures: Carried<'h>,
+    /// The address it came from, if that is known.
+    pub client: Option<IpAddr>,
 }
 
 /// A request whose head is in order.
@@ -59,6 +61,10 @@ pub struct Admitted {
     pub(super) call_credentials: Option<CallCredentials>,
     /// What a signature is checked by, where the agent's policy lists a key.
     pub(super) evidence: Option<Box<Evidence>>,
+    /// The item of the policy that exposes the path, where one does.
+    pub(super) exposed: Option<Arc<Exposed>>,
+    /// The address it came from.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// A request that is admitted if a slow check of its password succeeds.
@@ -94,11 +100,15 @@ pub fn admit(
         // A health check is anybody's, so what they add to it goes no further.
         None => target.query.filter(|_| destination.route != Route::Health),
     };
-    let mut admitted = Admitted::to(destination, head.method, query);
+    let mut admitted = Admitted::to(destination, head, query);
     admitted.check_shape(head).map_err(|reason| admitted.deny(reason))?;
     // The health of an agent is public, as it is in all SDKs; it says nothing but yes or no.
     if admitted.route == Route::Health {
         return Ok(Admission::Admitted(admitted));
+    }
+    // Whose credentials these are is for the agent to say; a limit for each address holds.
+    if admitted.route == Route::Open {
+        return admitted.with_token(token).map(Admission::Admitted);
     }
     let credentials = credentials_of(head).map_err(|reason| admitted.deny(reason))?;
     admitted.evidence = Evidence::of(&admitted.agent, head, &credentials).map(Box::new);
@@ -147,13 +157,14 @@ pub(super) fn reason_of(error: TokenError) -> Reason {
 // === impl Admitted ===
 
 impl Admitted {
-    fn to(destination: Destination, method: Method, query: Option<String>) -> Self {
-        let Destination { agent, route, below } = destination;
+    fn to(destination: Destination, head: &Head<'_>, query: Option<String>) -> Self {
+        let Destination { agent, route, below, exposed } = destination;
+        let &Head { method, client, .. } = head;
         let path = match &agent.expose.health {
             Some(health) if route == Route::Health => health.clone(),
             Some(_) | None => agent.upstream_path(&below),
         };
-        Self { agent, route, method, path, query, token: None, call_credentials: None, evidence: None }
+        Self { agent, route, method, path, query, token: None, call_credentials: None, evidence: None, exposed, client }
     }
 
     fn check_shape(&self, head: &Head<'_>) -> Result<(), Reason> {
@@ -196,7 +207,10 @@ impl Admitted {
         let limits = &self.agent.bodies;
         match self.route {
             Route::Swml | Route::Swaig | Route::Includes => limits.request,
-            Route::Summary | Route::Debug | Route::Callback | Route::Exposed => limits.callback,
+            Route::Summary | Route::Debug | Route::Callback => limits.callback,
+            Route::Exposed | Route::Open => {
+                self.exposed.as_ref().and_then(|exposed| exposed.body).unwrap_or(limits.callback)
+            }
             Route::Asset | Route::Health | Route::Unknown => 0,
         }
     }

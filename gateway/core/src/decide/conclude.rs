@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Check, Denial, Plan, rewrite::Lineage};
 use crate::{
-    policy::Agent,
+    policy::{Agent, Exposed},
     record::Medium,
     route::Method,
     signature::Made,
@@ -32,6 +32,7 @@ pub struct Permit {
     pub(super) lineage: Option<Lineage>,
     /// What the URL of a redirect inherits, if it isn't the same.
     pub(super) redirect: Option<Lineage>,
+    pub(super) exposed: Option<Arc<Exposed>>,
     medium: Medium,
     forward: Forward,
 }
@@ -56,12 +57,14 @@ pub struct Forward {
 pub fn conclude(plan: Plan, answers: Answers) -> Result<Permit, Denial> {
     match answers {
         Ok(()) => {
-            let Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, .. } = plan;
+            let Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, exposed, .. } =
+                plan;
             Ok(Permit {
                 agent,
                 route,
                 lineage,
                 redirect,
+                exposed,
                 medium,
                 forward: Forward { method, target, edited, signatures },
             })
@@ -95,6 +98,11 @@ impl Permit {
     /// What is asked.
     pub fn route(&self) -> Route {
         self.route
+    }
+
+    /// Whether the gateway knows who asks. Only then its own credentials go with the request.
+    pub fn is_authenticated(&self) -> bool {
+        self.route != Route::Open
     }
 
     /// Whether the exchange is cancelled when the client leaves: only where repeating it does no harm.

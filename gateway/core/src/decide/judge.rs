@@ -1,6 +1,10 @@
 //! Step two: what the body adds. A plan comes out: what the state store has to be asked, and what is forwarded then.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -15,7 +19,7 @@ use crate::{
     id::{AgentName, CallDigest, CallerDigest, DocumentId, FunctionName, RepeatKey},
     json::{self, Edits, JsonError, Node, Value},
     keys::Key,
-    policy::{Agent, Limit, Per, Policies, Unbound, UnidentifiedCallers},
+    policy::{Agent, Exposed, ExposedPath, Limit, Per, Policies, Unbound, UnidentifiedCallers},
     record::{Facts, Medium},
     route::Method,
     sanitize,
@@ -48,6 +52,7 @@ pub struct Plan {
     pub(super) lineage: Option<Lineage>,
     pub(super) redirect: Option<Lineage>,
     pub(super) medium: Medium,
+    pub(super) exposed: Option<Arc<Exposed>>,
     repeat: Option<RepeatKey>,
     checks: Vec<Check>,
 }
@@ -119,12 +124,14 @@ pub struct CellKey {
 }
 
 /// Requests of one sort.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Family {
     /// Function calls.
     Functions,
     /// Calls that begin: SWML fetches without a token.
     Fetches,
+    /// Requests for paths that one item of the policy exposes.
+    Exposed(ExposedPath),
 }
 
 /// Whose requests.
@@ -134,7 +141,9 @@ pub enum Subject {
     Caller(CallerDigest),
     /// One call's.
     Call(CallDigest),
-    /// Those of all callers who can't be told apart.
+    /// One address's; of an IPv6 address only the first 64 bits, since a host has all of the rest.
+    Address(IpAddr),
+    /// Those of all callers, or clients, who can't be told apart.
     Unidentified,
 }
 
@@ -157,17 +166,20 @@ pub fn judge(
         Route::Summary | Route::Debug => judge_callback(&admitted, policies, body, moment, facts),
         Route::Includes => judge_includes(&admitted, policies, body, moment, facts),
         Route::Callback | Route::Asset => judge_unbound_kind(&admitted, policies, moment, facts),
-        Route::Exposed | Route::Health => Ok(Judged::default()),
+        Route::Exposed | Route::Open => Ok(judge_exposed(&admitted)),
+        Route::Health => Ok(Judged::default()),
         Route::Unknown => Err(Reason::NotFound),
     };
     let medium = facts.medium;
     let Judged { edited, lineage, redirect, repeat, checks } =
         judged.map_err(|reason| Denial { medium, ..admitted.deny(reason) })?;
-    let Admitted { agent, route, method, path, query, .. } = admitted;
+    let Admitted { agent, route, method, path, query, exposed, .. } = admitted;
     let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
     let sent = edited.as_ref().map_or(body, String::as_bytes);
-    let signatures = (method == Method::Post).then(|| signed::for_agent(&agent, &target, sent)).flatten();
-    Ok(Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, repeat, checks })
+    // A signature vouches for whoever asked, as the gateway's credentials do.
+    let is_signed = method == Method::Post && route != Route::Open;
+    let signatures = is_signed.then(|| signed::for_agent(&agent, &target, sent)).flatten();
+    Ok(Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, exposed, repeat, checks })
 }
 
 #[derive(Default)]
@@ -220,8 +232,7 @@ fn judge_fetch(
         checks.push(call_check(agent, call, CallEvent::Fetched, fresh));
     }
     if token.is_none() {
-        let subject = caller_subject(agent, lineage.caller);
-        checks.extend(rate_checks(agent, Family::Fetches, subject, None));
+        checks.extend(rate_checks(admitted, &Family::Fetches, lineage.caller, None));
     }
     facts.document = Some(document);
     facts.caller_digest = lineage.caller;
@@ -253,8 +264,7 @@ fn judge_function(
     let expiry = token.claims().expiry;
     if token.claims().kind != Kind::Hook {
         checks.push(call_check(agent, bound.call, CallEvent::Used, expiry));
-        let subject = caller_subject(agent, caller);
-        checks.extend(rate_checks(agent, Family::Functions, subject, Some(bound.call)));
+        checks.extend(rate_checks(admitted, &Family::Functions, caller, Some(bound.call)));
     } else if function.is_hangup() {
         checks.push(call_check(agent, bound.call, ended(&token), expiry));
     }
@@ -316,6 +326,16 @@ fn judge_unbound_kind(
     let token = verified_token(admitted, policies, "", moment, facts)?;
     let lineage = Lineage::of_unbound(&token, &admitted.agent);
     Ok(Judged { lineage: Some(lineage), ..Judged::default() })
+}
+
+/// Paths of the agent's own: nothing of them is known but who may ask, and how often.
+fn judge_exposed(admitted: &Admitted) -> Judged {
+    let checks = admitted.exposed.iter().flat_map(|exposed| {
+        let family = Family::Exposed(exposed.path.clone());
+        let subject = address_subject(admitted.client);
+        exposed.limits.iter().map(move |limit| rate_check(&admitted.agent, &family, limit, subject))
+    });
+    Judged { checks: checks.collect(), ..Judged::default() }
 }
 
 // === the token and the call ===
@@ -411,19 +431,37 @@ fn caller_subject(agent: &Agent, caller: Option<CallerDigest>) -> Option<Subject
     }
 }
 
+/// Whose request it is by its source; all whose source isn't known are one.
+fn address_subject(client: Option<IpAddr>) -> Subject {
+    match client.map(|address| address.to_canonical()) {
+        Some(IpAddr::V6(address)) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            Subject::Address(Ipv6Addr::from(network).into())
+        }
+        Some(address @ IpAddr::V4(_)) => Subject::Address(address),
+        None => Subject::Unidentified,
+    }
+}
+
 fn rate_checks(
-    agent: &Agent,
-    family: Family,
-    caller: Option<Subject>,
+    admitted: &Admitted,
+    family: &Family,
+    caller: Option<CallerDigest>,
     call: Option<CallDigest>,
 ) -> impl Iterator<Item = Check> {
+    let agent = &admitted.agent;
     agent.limits.iter().filter_map(move |limit| {
         let subject = match limit.per {
-            Per::Caller => caller?,
+            Per::Caller => caller_subject(agent, caller)?,
             Per::Call => Subject::Call(call?),
+            Per::Address => address_subject(admitted.client),
         };
-        Some(Check::Rate(CellKey { agent: agent.name.clone(), family, limit: limit.clone(), subject }))
+        Some(rate_check(agent, family, limit, subject))
     })
+}
+
+fn rate_check(agent: &Agent, family: &Family, limit: &Limit, subject: Subject) -> Check {
+    Check::Rate(CellKey { agent: agent.name.clone(), family: family.clone(), limit: limit.clone(), subject })
 }
 
 // === the body ===

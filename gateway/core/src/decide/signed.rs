@@ -56,7 +56,7 @@ fn is_required(signing: &Signing, route: Route) -> bool {
             Required::All,
             Route::Swml | Route::Swaig | Route::Includes | Route::Summary | Route::Debug | Route::Callback,
         ) => true,
-        (Required::All, Route::Asset | Route::Health | Route::Exposed | Route::Unknown) => false,
+        (Required::All, Route::Asset | Route::Health | Route::Exposed | Route::Open | Route::Unknown) => false,
     }
 }
 

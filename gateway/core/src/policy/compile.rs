@@ -5,6 +5,7 @@
 
 mod access;
 mod agent_url;
+mod expose;
 mod paths;
 mod rules;
 mod signing;
@@ -61,7 +62,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let say = fields.take("say").section(rules::sentences);
     let sensitive = rules::sensitive(fields.take("sensitive"));
     let routing_callbacks = paths::routing_callbacks(fields.take("routing_callbacks"));
-    let expose = paths::expose(fields);
+    let expose = expose::expose(fields);
     let bodies = fields.take("bodies").section(rules::bodies);
     Some(Agent {
         name: name?,

@@ -101,6 +101,11 @@ impl<'r> Field<'r> {
         self.node.is_some()
     }
 
+    /// Whether the file has a mapping here.
+    pub fn is_mapping(&self) -> bool {
+        matches!(&self.node, Some(Node { value: Value::Mapping(_), .. }))
+    }
+
     /// Where the key stands; for a key that the file doesn't have, where the mapping begins that could have it.
     pub fn key_place(&self) -> Place {
         self.key

@@ -58,6 +58,7 @@ pub struct Request {
     pub content_length: Option<u64>,
     pub sha256_signature: Option<String>,
     pub signature: Option<String>,
+    pub client: Option<std::net::IpAddr>,
     pub body: Vec<u8>,
     pub now: Timestamp,
 }
@@ -116,6 +117,7 @@ impl World {
                 sha256: request.sha256_signature.as_deref().map(str::as_bytes),
                 sha1: request.signature.as_deref().map(str::as_bytes),
             },
+            client: request.client,
         };
         let admitted = match decide::admit(&self.policies, &head, request.now, |_| false, facts).map_err(refused)? {
             Admission::Admitted(admitted) => admitted,
@@ -180,6 +182,7 @@ impl Request {
             content_length: None,
             sha256_signature: None,
             signature: None,
+            client: None,
             body: body.into(),
             now: NOW,
         }

@@ -4,7 +4,12 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_proxy::Session;
-use swaigate_core::{decide::Head, route::Method, signature::Carried, verdict::Reason};
+use swaigate_core::{
+    decide::{Head, Permit},
+    route::Method,
+    signature::Carried,
+    verdict::Reason,
+};
 
 use crate::upstream::{Envelope, X_SIGNALWIRE_SHA256_SIGNATURE, X_SIGNALWIRE_SIGNATURE};
 
@@ -71,6 +76,7 @@ pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
             content_type: copied(header::CONTENT_TYPE),
             accept: copied(header::ACCEPT),
             user_agent: copied(header::USER_AGENT),
+            passed: Vec::new(),
         },
     })
 }
@@ -78,6 +84,18 @@ pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
 /// The address of whoever sent the request, by the socket.
 pub(super) fn client(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip())
+}
+
+/// Those of a request's headers that a permit lets through besides the usual ones, but for hop-by-hop ones.
+pub(super) fn passed(session: &Session, permit: &Permit) -> Vec<(HeaderName, HeaderValue)> {
+    let headers = &session.req_header().headers;
+    let is_nominated = |name: &HeaderName| {
+        let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        named.flat_map(|value| value.split(',')).any(|own| own.trim().eq_ignore_ascii_case(name.as_str()))
+    };
+    let names = permit.request_headers().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+    let names = names.filter(|name| !is_nominated(name));
+    names.flat_map(|name| headers.get_all(&name).iter().map(move |value| (name.clone(), value.clone()))).collect()
 }
 
 // === impl OwnedHead ===
@@ -95,6 +113,7 @@ impl OwnedHead {
                 sha256: self.sha256_signature.as_ref().map(HeaderValue::as_bytes),
                 sha1: self.signature.as_ref().map(HeaderValue::as_bytes),
             },
+            client: self.envelope.client,
         }
     }
 }

@@ -33,7 +33,17 @@ pub(super) struct Ledger {
     slot: Option<Slot>,
     facts: Facts,
     agent_time: Option<Duration>,
+    sent: Option<Sent>,
     is_closed: bool,
+}
+
+/// What has left of an answer that passes as it comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    /// Its status.
+    pub(super) status: u16,
+    /// How much of its body.
+    pub(super) bytes: u64,
 }
 
 /// The record of what an agent answers after its request has ended.
@@ -67,7 +77,7 @@ impl Ledger {
             method: Method::parse(session.req_header().method.as_str()).as_str(),
             client: head::client(session),
         };
-        Self { app, head, slot: None, facts: Facts::default(), agent_time: None, is_closed: false }
+        Self { app, head, slot: None, facts: Facts::default(), agent_time: None, sent: None, is_closed: false }
     }
 
     pub(super) fn request(&self) -> RequestId {
@@ -113,6 +123,22 @@ impl Ledger {
         self.agent_time = Some(agent_time);
     }
 
+    /// The head of an answer that passes as it comes has left.
+    pub(super) fn has_sent_head(&mut self, status: u16) {
+        self.sent = Some(Sent { status, bytes: 0 });
+    }
+
+    /// So much more of its body has.
+    pub(super) fn has_sent(&mut self, bytes: usize) {
+        if let Some(sent) = &mut self.sent {
+            sent.bytes += bytes as u64;
+        }
+    }
+
+    pub(super) fn sent(&self) -> Option<Sent> {
+        self.sent
+    }
+
     pub(super) fn for_late_answer(&self) -> LateLedger {
         LateLedger { app: Arc::clone(&self.app), head: self.head.clone() }
     }
@@ -131,6 +157,9 @@ impl Ledger {
         let agent = self.head.agent.as_ref().filter(is_served).map_or(NO_AGENT, |agent| agent.name.as_str());
         let (route, agent_time) = (self.head.route, self.agent_time);
         self.app.metrics.observe(&Observation { agent, route, reason, gateway, agent_time });
+        if let Some(sent) = self.sent {
+            self.app.metrics.streamed(agent, route, sent.bytes);
+        }
         if let Some(how) = self.facts.repeat {
             self.app.metrics.repeated(agent, how);
         }
@@ -145,8 +174,9 @@ impl Ledger {
             let names = names.collect::<Vec<_>>().join(", ");
             tracing::info!(request = %self.head.request, agent, not_mediated = names, "the document holds what does not pass through the gateway");
         }
-        let entry =
-            self.head.entry(Event::Request, reason, delivery, gateway, agent_time, std::mem::take(&mut self.facts));
+        let facts = std::mem::take(&mut self.facts);
+        let entry = self.head.entry(Event::Request, reason, delivery, gateway, agent_time, facts);
+        let entry = Entry { bytes: self.sent.map(|sent| sent.bytes), ..entry };
         match self.slot.take() {
             Some(slot) => slot.record(entry),
             None => self.app.audit.record_refusal(entry),
@@ -157,7 +187,8 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         if !self.is_closed {
-            self.record(Reason::ClientGone, Delivery { status: 0, complete: false });
+            let status = self.sent.map_or(0, |sent| sent.status);
+            self.record(Reason::ClientGone, Delivery { status, complete: false });
         }
     }
 }
@@ -199,6 +230,7 @@ impl Opening {
             reason,
             status: delivery.status,
             delivered: delivery.complete,
+            bytes: None,
             gateway,
             agent_time,
             facts,

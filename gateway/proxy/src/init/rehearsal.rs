@@ -61,6 +61,7 @@ fn released(policies: &Policies, password: &Secret, document: &str, facts: &mut 
         content_length: Some(body.len() as u64),
         content_type: Some("application/json"),
         signatures: Carried::default(),
+        client: None,
     };
     let now = clock::now();
     let admitted = match decide::admit(policies, &head, now, |_| false, facts)? {

@@ -297,6 +297,10 @@ fn mistakes_of_all_policies_come_at_once() {
             "policies/c.yaml",
             "agent: c\nupstream: { url: http://c, username: x, password_env: SWAIGATE_TEST_UNSET }\nlimit: []",
         ),
+        (
+            "policies/d.yaml",
+            "agent: d\nupstream: { url: http://d }\nbodies: { callback: 1MiB, response: 1MiB }\nexpose: [{ path: /a, body: 2MiB }]",
+        ),
     ]);
     let settings = folder.load().unwrap();
     assert_eq!(
@@ -306,6 +310,7 @@ fn mistakes_of_all_policies_come_at_once() {
             "policies/b.yaml:1:1: `bodies` allows 16777216 bytes, more than the 1048576 that gateway.yaml's `bodies.budget` has for all",
             "policies/c.yaml:2:41: `password_env`: the environment variable `SWAIGATE_TEST_UNSET` is not set",
             "policies/c.yaml:3:1: unknown key `limit`; did you mean `limits`?",
+            "policies/d.yaml:1:1: an exposed path's `body` allows 2097152 bytes, more than the 1048576 that gateway.yaml's `bodies.budget` has for all",
         ]
     );
 }

@@ -190,7 +190,7 @@ where
     /// There are as many of these as there are limits in the policies.
     fn shared_cell(&self, key: &CellKey) -> Arc<Cell<C>> {
         self.overflows.fetch_add(1, Ordering::Relaxed);
-        let name = (key.agent.clone(), key.family, key.limit.clone());
+        let name = (key.agent.clone(), key.family.clone(), key.limit.clone());
         Arc::clone(&self.shared.entry(name).or_insert_with(|| Arc::new(Cell::new(&key.limit, &self.clock))))
     }
 

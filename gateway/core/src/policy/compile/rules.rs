@@ -19,14 +19,17 @@ const MAX_LIMITS: usize = 16;
 /// `allow` and `burst`.
 const COUNT: RangeInclusive<u64> = 1..=1_000_000;
 
+/// Whose function calls can be counted together.
+const PER: [(&str, Per); 3] = [("caller", Per::Caller), ("call", Per::Call), ("address", Per::Address)];
+
 /// How many sensitive names an agent may have.
 const MAX_SENSITIVE: usize = 256;
 
 /// How long a sentence may be, in characters.
 const MAX_SENTENCE: usize = 500;
 
-/// `bodies`.
-const BODY: RangeInclusive<usize> = 1 << 10..=64 << 20;
+/// `bodies`, and `body` of an exposed path.
+pub(super) const BODY: RangeInclusive<usize> = 1 << 10..=64 << 20;
 
 pub(super) fn tokens(fields: &mut Fields<'_>) -> TokenRules {
     let default = TokenRules::default();
@@ -59,12 +62,21 @@ pub(super) fn unidentified_callers(fields: &mut Fields<'_>) -> UnidentifiedCalle
 }
 
 pub(super) fn limits(field: Field<'_>) -> Vec<Limit> {
-    let items = field.list(MAX_LIMITS).unwrap_or_default();
-    items.into_iter().filter_map(|item| item.mapping(limit)).collect()
+    limits_per(field, &PER)
 }
 
-fn limit(fields: &mut Fields<'_>) -> Option<Limit> {
-    let per = fields.take("per").required().choice(&[("caller", Per::Caller), ("call", Per::Call)]);
+/// Limits where nothing is known of a request but where it comes from.
+pub(super) fn address_limits(field: Field<'_>) -> Vec<Limit> {
+    limits_per(field, &[("address", Per::Address)])
+}
+
+fn limits_per(field: Field<'_>, per: &[(&'static str, Per)]) -> Vec<Limit> {
+    let items = field.list(MAX_LIMITS).unwrap_or_default();
+    items.into_iter().filter_map(|item| item.mapping(|fields| limit(fields, per))).collect()
+}
+
+fn limit(fields: &mut Fields<'_>, per: &[(&'static str, Per)]) -> Option<Limit> {
+    let per = fields.take("per").required().choice(per);
     let allow = count(fields.take("allow").required());
     let every = fields.take("every").required().duration(Duration::from_millis(1)..=DAY);
     let burst = count(fields.take("burst"));

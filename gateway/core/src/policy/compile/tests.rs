@@ -7,8 +7,8 @@ use crate::{
     basic::{Check, Credentials},
     keys::MacKey,
     policy::{
-        BodyLimits, Expose, ExposedPath, Limit, Per, Required, Sentences, Timeouts, TokenRules, Unbound,
-        UnidentifiedCallers, UrlCredentials,
+        Authentication, BodyLimits, Expose, Exposed, ExposedPath, Limit, Per, Required, Sentences, Timeouts,
+        TokenRules, Unbound, UnidentifiedCallers, UrlCredentials,
     },
     sanitize::SensitiveNames,
 };
@@ -231,12 +231,49 @@ fn sentences_names_paths_and_sizes() {
     assert!(sensitive.contains("TO_ACCOUNT") && sensitive.contains("pin") && !sensitive.contains("amount"));
 
     let expose = agent("expose: [health, /mcp, '/files/*']\nhealth_path: /ready").expose;
-    let paths = vec![ExposedPath::Exact("/mcp".into()), ExposedPath::Below("/files/".into())];
+    let paths = [ExposedPath::Exact("/mcp".into()), ExposedPath::Below("/files/".into())];
+    let paths = paths.map(|path| Exposed::plain(path).into()).into();
     assert_eq!(expose, Expose { health: Some("/ready".into()), paths });
     assert_eq!(agent("expose: [health]").expose.health.as_deref(), Some("/health"));
 
     let bodies = agent("bodies: { request: 2KiB, callback: 3KiB, response: 4KiB }").bodies;
     assert_eq!(bodies, BodyLimits { request: 2048, callback: 3072, response: 4096 });
+}
+
+#[test]
+fn an_exposed_path_may_be_streamed_and_left_to_the_agent() {
+    let only = |text: &str| agent(&format!("expose: [{text}]")).expose.paths[0].as_ref().clone();
+    let chat = || ExposedPath::Below("/chat/".into());
+    assert_eq!(only("{ path: /chat/* }"), Exposed::plain(chat()));
+    assert!(only("{ path: /chat/*, streaming: true }").streaming);
+    assert_eq!(only("{ path: /chat/, body: 2KiB }").body, Some(2048));
+
+    let minute = Duration::from_secs(60);
+    let limit = Limit { per: Per::Address, allow: 30, every: minute, burst: 30 };
+    let limits = "limits: [{ per: address, allow: 30, every: 1m }]";
+    assert_eq!(only(&format!("{{ path: /a, {limits} }}")).limits, std::slice::from_ref(&limit));
+    let headers = "request_headers: [X-Chat-Handle], response_headers: [X-Chat-Handle, X-B]";
+    let open = only(&format!("{{ path: /chat/*, authentication: agent, {headers}, {limits} }}"));
+    let expected = Exposed {
+        path: chat(),
+        authentication: Authentication::Agent,
+        streaming: true,
+        request_headers: vec!["x-chat-handle".into()],
+        response_headers: vec!["x-chat-handle".into(), "x-b".into()],
+        limits: vec![limit],
+        body: Some(64 << 10),
+    };
+    assert_eq!(open, expected);
+}
+
+#[test]
+fn the_item_that_says_most_of_a_path_counts() {
+    let expose = agent("expose: [/a/*, { path: /a/b/*, streaming: true }, /a/b/c]").expose;
+    let found = |below: &str| expose.find(below).map(|item| item.path.as_str());
+    assert_eq!(
+        ["/a/x", "/a/b/x", "/a/b/c", "/a/b", "/a"].map(found),
+        [Some("/a/"), Some("/a/b/"), Some("/a/b/c"), Some("/a/"), None]
+    );
 }
 
 // === what is wrong, and where ===
@@ -269,7 +306,10 @@ fn each_mistake_has_its_place_and_its_words() {
         ("match: { pth: /a }", "3:10: unknown key `pth`; did you mean `path`?"),
         ("limit: []", "3:1: unknown key `limit`; did you mean `limits`?"),
         ("limits: [{ per: caller, allow: 10 }]", "3:10: `every` is missing"),
-        ("limits: [{ per: agent, allow: 10, every: 1m }]", "3:17: `per`: must be `caller` or `call`, not `agent`"),
+        (
+            "limits: [{ per: agent, allow: 10, every: 1m }]",
+            "3:17: `per`: must be `caller` or `call` or `address`, not `agent`",
+        ),
         ("limits: [{ per: call, allow: 0, every: 1m }]", "3:30: `allow` is 0; it must be from 1 to 1000000"),
         (
             "limits: [{ per: call, allow: 1, every: 60 }]",
@@ -340,6 +380,54 @@ fn each_mistake_has_its_place_and_its_words() {
             "expose: [/debug_events]",
             "3:10: an item of `expose`: `/debug_events` is reachable with its token, and only so; remove it",
         ),
+        (
+            "expose: [{ path: /a, authentication: agent }]",
+            "3:10: with `authentication: agent` anyone can ask; add `limits: [{ per: address, allow: 30, every: 1m }]`",
+        ),
+        (
+            "expose: [{ path: /a, authentication: agent, streaming: false, limits: [{ per: address, allow: 1, every: 1s }] }]",
+            "3:56: with `authentication: agent` answers always pass as they come; remove `streaming: false`",
+        ),
+        (
+            "expose: [{ path: /MCP/*, authentication: agent, limits: [{ per: address, allow: 1, every: 1s }] }]",
+            "3:18: `/MCP/` is answered without authentication by agents; it needs the gateway's",
+        ),
+        (
+            "expose: [{ path: /check_for_input, authentication: agent, limits: [{ per: address, allow: 1, every: 1s }] }]",
+            "3:18: `/check_for_input` is answered without authentication by agents; it needs the gateway's",
+        ),
+        (
+            "expose: [{ path: /swaig, streaming: true }]",
+            "3:18: `path`: `/swaig` is reachable with its token, and only so; remove it",
+        ),
+        (
+            "expose: [{ path: /a, authentication: none }]",
+            "3:38: `authentication`: must be `gateway` or `agent`, not `none`",
+        ),
+        ("expose: [{ streaming: true }]", "3:10: `path` is missing"),
+        ("expose: [{ path: health }]", "3:18: `path`: the path `health` must start with `/`"),
+        (
+            "expose: [{ path: /a, limits: [{ per: caller, allow: 1, every: 1s }] }]",
+            "3:38: `per`: must be `address`, not `caller`",
+        ),
+        (
+            "expose: [{ path: /a, request_headers: [X-A] }]",
+            "3:22: `request_headers` is read only with `streaming: true`; add that or remove this",
+        ),
+        (
+            "expose: [{ path: /a, streaming: true, response_headers: [Set-Cookie] }]",
+            "3:58: an item of `response_headers`: `Set-Cookie` never passes through the gateway; remove it",
+        ),
+        (
+            "expose: [{ path: /a, streaming: true, request_headers: [X-Forwarded-For] }]",
+            "3:57: an item of `request_headers`: `X-Forwarded-For` never passes through the gateway; remove it",
+        ),
+        (
+            "expose: [{ path: /a, streaming: true, request_headers: ['a b'] }]",
+            "3:57: an item of `request_headers`: `a b` is no name of a header",
+        ),
+        ("expose: [/a, { path: /a, streaming: true }]", "3:14: `/a` is exposed twice, and not in one way; keep one"),
+        ("expose: [{ path: /a, body: 100MiB }]", "3:28: `body` is `100MiB`; it must be from 1KiB to 64MiB"),
         ("expose: [/a*]", "3:10: an item of `expose`: the path `/a*` must not hold any of `?#%*\\`"),
         (
             "health_path: /health",
