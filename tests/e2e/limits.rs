@@ -54,6 +54,21 @@ fn the_eleventh_call_is_refused_with_the_policys_sentence() {
 }
 
 #[test]
+fn all_callers_of_one_address_may_share_a_limit() {
+    let agent = Sdk::Rust.shared();
+    let tap = agent.tap();
+    let gateway = Policy::through(&tap, agent).and("limits: [{ per: address, allow: 3, every: 1h }]").start();
+    // Fetches and functions are counted apart.
+    let calls: Vec<_> = (0..3).map(|_| Call::new()).collect();
+    let documents: Vec<_> = calls.iter().map(|call| gateway.platform().fetch(call)).collect();
+    let fourth = tap.stays_silent("the fourth call", || gateway.platform().fetch_request("", &Call::new()).send());
+    assert_eq!(fourth.last_words().as_deref(), Some(SAID));
+    let said: Vec<_> = documents.iter().zip(&calls).map(|(document, call)| ask(document, call)).collect();
+    assert!(said.iter().all(|said| said.starts_with("Balance")), "{said:?}");
+    assert_eq!(ask(&documents[0], &calls[0]), SAID);
+}
+
+#[test]
 fn hooks_summaries_and_debug_events_have_no_limit() {
     for sdk in Sdk::PYTHON {
         let agent = sdk.shared();

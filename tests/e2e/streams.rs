@@ -25,6 +25,9 @@ const KEY: &str = "Bearer pk_of_the_tests";
 const PAGE: &str = "http://localhost:5173";
 const LARGE: usize = 32 << 20;
 
+/// What of a body a client sends that never sends the rest.
+const HALF: usize = 63 << 10;
+
 /// The chat service, and the gateway with the agent before it.
 struct World {
     service: Service,
@@ -40,6 +43,10 @@ struct Service(TcpListener);
 struct Turn(TcpStream);
 
 fn world(limit: u32, timeouts: &str) -> World {
+    world_with("", limit, timeouts)
+}
+
+fn world_with(bodies: &str, limit: u32, timeouts: &str) -> World {
     let service = Service::start();
     let agent = Agent::with_chat(service.address());
     let tap = agent.tap();
@@ -49,7 +56,7 @@ fn world(limit: u32, timeouts: &str) -> World {
          - {{ path: /files/*, streaming: true }}"
     ));
     // As much memory as one callback may have: a file that is kept whole doesn't fit.
-    let gateway = Gateway::start("bodies: { budget: 16MiB }", &[&policy]);
+    let gateway = Gateway::start(&format!("bodies: {{ budget: 16MiB{bodies} }}"), &[&policy]);
     World { service, agent: Some(agent), tap, gateway }
 }
 
@@ -162,6 +169,41 @@ fn an_address_that_asks_too_often_is_told_so_and_the_agent_hears_nothing() {
 }
 
 #[test]
+fn bodies_of_strangers_crowd_out_each_other_and_no_call() {
+    let world = world(10_000, "{}");
+    let request = world.say(&json!({})).url;
+    let target = request.rsplit_once("/bank").expect("it is below /bank").1;
+    let head = format!("POST /bank{target} HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n");
+    let mut strangers = Vec::new();
+    let refused = until("there is no more room", || {
+        let mut stranger = Raw::connect(world.gateway.listen());
+        stranger.write([head.as_bytes(), &vec![b' '; HALF]].concat());
+        strangers.push(stranger);
+        world.gateway.audit().into_iter().find(|record| record["route"] == "open")
+    });
+    assert_eq!((&refused["reason"], &refused["status"]), (&json!("overloaded"), &json!(503)));
+    assert_eq!(world.tap.seen(), [], "nothing is whole");
+    world.gateway.platform().fetch(&Call::new()).ai();
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_it_without_chunks() {
+    let world = world(100, "{}");
+    let mut page = Raw::connect(world.gateway.listen());
+    let body = r#"{"method":"chat","message":"hello"}"#;
+    let length = body.len();
+    page.write(format!(
+        "POST /bank/chat/ HTTP/1.0\r\nHost: a\r\nAuthorization: {KEY}\r\nContent-Length: {length}\r\n\r\n{body}"
+    ));
+    let mut turn = world.service.next();
+    turn.begin();
+    turn.say(" {}");
+    turn.end();
+    let answer = String::from_utf8(page.read_to_the_end()).expect("it is text").to_ascii_lowercase();
+    assert!(!answer.contains("transfer-encoding") && answer.ends_with("\r\n\r\n {}"), "{answer}");
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_seen_to() {
     let mut world = world(100, "{}");
     let (mut page, mut turn) = world.chat();
@@ -251,6 +293,19 @@ fn a_part_of_a_file_and_its_version_can_be_asked_for() {
     let same = Request::get(&url).header("If-None-Match", version).send();
     assert_eq!((same.status, same.body.len()), (304, 0));
     assert_eq!(same.header("cache-control"), Some("no-store"), "the URL holds a token");
+}
+
+#[test]
+fn a_client_that_takes_nothing_holds_the_agent_back_and_is_given_up() {
+    let world = world_with(", timeout: 1s", 100, "{}");
+    let mut client = Raw::connect(world.gateway.listen());
+    client.request(&Request::get(&world.file()));
+    assert!(client.read_head().is_some_and(|head| head.starts_with("http/1.1 200")));
+    let of_file = |record: &Value| record["route"] == "asset";
+    let record = until("it is given up", || world.gateway.audit().into_iter().find(of_file));
+    assert_eq!((&record["reason"], &record["delivered"]), (&json!("client_gone"), &json!(false)), "{record}");
+    assert!(record["bytes"].as_u64().is_some_and(|bytes| bytes < LARGE as u64), "{record}");
+    until("the connection to the agent is closed", || (!world.tap.is_open()).then_some(()));
 }
 
 #[test]

@@ -52,8 +52,11 @@ pub struct App {
     pub verified: Verified,
     /// What agents last said of their health.
     pub health: Health,
-    /// The bytes of all bodies in flight.
+    /// The bytes of all bodies in flight, but for those of [`App::strangers`].
     pub bodies: Budget,
+    /// The bytes of all requests' bodies that the gateway authenticates nobody for: an eighth of the others, so that
+    /// strangers can only crowd out each other.
+    pub strangers: Budget,
     /// Permits to hash a password.
     pub hashing: Semaphore,
     /// How long a request's body may take.
@@ -128,6 +131,7 @@ impl App {
             verified: Verified::default(),
             health: Health::default(),
             bodies: Budget::new(parts.body_budget),
+            strangers: Budget::new(parts.body_budget / 8),
             hashing: Semaphore::new(HASHES_AT_ONCE),
             body_timeout: parts.body_timeout,
             keepalive: parts.keepalive.as_secs(),

@@ -3,10 +3,13 @@
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora_proxy::Session;
-use swaigate_core::{decide::Admitted, verdict::Reason};
+use swaigate_core::{
+    decide::Admitted,
+    verdict::{Reason, Route},
+};
 use tokio::time::timeout;
 
-use crate::app::{App, Reserved};
+use crate::app::{App, Budget, Reserved};
 
 /// A body and its share of the process' byte budget.
 pub(super) struct Body {
@@ -23,11 +26,12 @@ pub(super) async fn read(session: &mut Session, app: &App, admitted: &Admitted) 
     if session.as_downstream_mut().is_body_empty() {
         return Ok(Body { bytes: Bytes::new(), _reserved: Reserved::default() });
     }
-    let whole = read_all(session, app, admitted.body_limit());
+    let budget = if admitted.route() == Route::Open { &app.strangers } else { &app.bodies };
+    let whole = read_all(session, budget, admitted.body_limit());
     timeout(app.body_timeout, whole).await.unwrap_or(Err(Reason::BodyTimeout))
 }
 
-async fn read_all(session: &mut Session, app: &App, limit: usize) -> Result<Body, Reason> {
+async fn read_all(session: &mut Session, budget: &Budget, limit: usize) -> Result<Body, Reason> {
     // Pingora leaves this to us, and a client that asks would wait a second for it.
     if session.req_header().headers.contains_key(header::EXPECT) {
         session.as_downstream_mut().write_continue_response().await.map_err(|_| Reason::ClientGone)?;
@@ -40,7 +44,7 @@ async fn read_all(session: &mut Session, app: &App, limit: usize) -> Result<Body
         if size > limit {
             return Err(Reason::BodyTooLarge);
         }
-        app.bodies.grow(&mut reserved, size).map_err(|_| Reason::Overloaded)?;
+        budget.grow(&mut reserved, size).map_err(|_| Reason::Overloaded)?;
         if first.is_none() && rest.is_empty() {
             // Most bodies are one chunk, which needn't be copied.
             first = Some(chunk);

@@ -1,10 +1,11 @@
 //! An answer that passes as it comes: a file of the agent, or a path that the policy exposes so.
 //!
 //! One piece is in memory at a time: the next one is read when the client has taken the last, so a slow client slows the
-//! agent down. Three times bound it: `timeouts.answer` the agent's head and each pause, the time for a body each write,
-//! and `timeouts.exchange` the whole. Nothing of it goes on without the client.
+//! agent down. Three times bound it: `timeouts.answer` the agent's head and each pause, `bodies.timeout` each write, and
+//! `timeouts.exchange` the whole; whoever is waited for when that is over is to blame. Nothing of it goes on without the
+//! client.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, Version, header};
@@ -40,12 +41,17 @@ pub(super) async fn pass_on(
     exchange: Exchange,
     ledger: &mut Ledger,
 ) -> Result<Ended, Denial> {
-    let started = Instant::now();
-    let permit = &exchange.permit;
-    let limit = permit.agent().upstream.timeouts.exchange;
-    let passed = timeout(limit, pass(session, upstreams, &exchange, ledger)).await;
-    let expired = || Failure { reason: Reason::AgentTimeout, detail: format!("no whole answer in {limit:?}") };
-    let passed = passed.unwrap_or_else(|_| Err(Stop::Failed(expired())));
+    let Exchange { permit, policies, body, mut envelope, .. } = exchange;
+    let (started, limit) = (Instant::now(), permit.agent().upstream.timeouts.exchange);
+    envelope.request = Some(ledger.request());
+    envelope.passed = head::passed(session, &permit);
+    let opening = async {
+        let opened = upstreams.open(&permit, body.bytes(), &envelope).await;
+        drop(body);
+        opened
+    };
+    let mut stream = Stream { session, ledger, started, limit };
+    let passed = stream.pass(upstreams, &permit, &policies, opening).await;
     ledger.took(started.elapsed());
     let reason = match passed {
         Ok(()) => Reason::Ok,
@@ -76,59 +82,90 @@ enum Stop {
     Failed(Failure),
 }
 
-async fn pass(
-    session: &mut Session,
-    upstreams: &Upstreams,
-    exchange: &Exchange,
-    ledger: &mut Ledger,
+/// The client's side of an answer that passes as it comes.
+struct Stream<'s> {
+    session: &'s mut Session,
+    ledger: &'s mut Ledger,
+    started: Instant,
+    limit: Duration,
+}
+
+// === impl Stream ===
+
+impl Stream<'_> {
+    async fn pass(
+        &mut self,
+        upstreams: &Upstreams,
+        permit: &Permit,
+        policies: &Policies,
+        opening: impl Future<Output = Result<Incoming, Failure>>,
+    ) -> Result<(), Stop> {
+        let mut answer = self.wait_for(opening).await?;
+        let has_body = self.write_head(permit, policies, &answer).await?;
+        let mut screen = policies.screen();
+        while let Some(piece) = self.wait_for(answer.next()).await? {
+            let piece = screen.pass(&piece).map_err(|Leak| Stop::Failed(leaked()))?;
+            self.write(piece).await?;
+        }
+        self.write(screen.finish()).await?;
+        if has_body {
+            let end = self.session.write_response_body(None, true);
+            in_time(self.started, self.limit, end).await?;
+        }
+        upstreams.close(answer).await;
+        Ok(())
+    }
+
+    /// Waits for the agent, as long as the client does.
+    async fn wait_for<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Stop> {
+        let limit = self.limit;
+        let expired = || Failure { reason: Reason::AgentTimeout, detail: format!("no whole answer in {limit:?}") };
+        tokio::select! {
+            done = timeout(limit.saturating_sub(self.started.elapsed()), work) => {
+                done.unwrap_or_else(|_| Err(expired())).map_err(Stop::Failed)
+            }
+            _ = self.session.read_body_or_idle(true) => Err(Stop::Failed(left("it closed the connection"))),
+        }
+    }
+
+    /// Writes the head, and says whether a body belongs to it.
+    async fn write_head(&mut self, permit: &Permit, policies: &Policies, answer: &Incoming) -> Result<bool, Stop> {
+        let head = answer.head();
+        let facts = self.ledger.facts();
+        let released = guard(|| decide::release_head(permit, policies, head, facts));
+        let headers = released.unwrap_or_else(|_| Err(permit.deny(Reason::Internal))).map_err(Stop::Denied)?;
+        let has_body = self.session.req_header().method != http::Method::HEAD && !matches!(head.status, 204 | 304);
+        let built = build(head.status, &headers, self.ledger.request()).map_err(|_| Stop::Failed(unfit()))?;
+        let built = framed(self.session, built, has_body).map_err(|_| Stop::Failed(unfit()))?;
+        let written = self.session.write_response_header(Box::new(built), !has_body);
+        in_time(self.started, self.limit, written).await?;
+        self.ledger.has_sent_head(head.status);
+        Ok(has_body)
+    }
+
+    async fn write(&mut self, piece: Vec<u8>) -> Result<(), Stop> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let length = piece.len();
+        let written = self.session.write_response_body(Some(Bytes::from(piece)), false);
+        in_time(self.started, self.limit, written).await?;
+        self.ledger.has_sent(length);
+        Ok(())
+    }
+}
+
+/// Waits for the client to take what is written.
+async fn in_time(
+    started: Instant,
+    limit: Duration,
+    written: impl Future<Output = pingora_core::Result<()>>,
 ) -> Result<(), Stop> {
-    let Exchange { permit, policies, body, envelope, .. } = exchange;
-    let mut envelope = envelope.clone();
-    envelope.request = Some(ledger.request());
-    envelope.passed = head::passed(session, permit);
-    let opening = upstreams.open(permit, body.bytes(), &envelope);
-    let mut answer = while_client_waits(session, opening).await.map_err(Stop::Failed)?;
-    let has_body = write_head(session, permit, policies, &answer, ledger).await?;
-    let mut screen = policies.screen();
-    while let Some(piece) = while_client_waits(session, answer.next()).await.map_err(Stop::Failed)? {
-        let piece = screen.pass(&piece).map_err(|Leak| Stop::Failed(leaked()))?;
-        write(session, piece, ledger).await?;
+    match timeout(limit.saturating_sub(started.elapsed()), written).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Stop::Failed(left(error.etype().as_str()))),
+        Err(_) => Err(Stop::Failed(left("it took too long"))),
     }
-    write(session, screen.finish(), ledger).await?;
-    if has_body {
-        session.write_response_body(None, true).await.map_err(|_| Stop::Failed(left()))?;
-    }
-    upstreams.close(answer).await;
-    Ok(())
-}
-
-async fn while_client_waits<T>(
-    session: &mut Session,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::select! {
-        done = work => done,
-        _ = session.read_body_or_idle(true) => Err(left()),
-    }
-}
-
-/// Writes the head, and says whether a body belongs to it.
-async fn write_head(
-    session: &mut Session,
-    permit: &Permit,
-    policies: &Policies,
-    answer: &Incoming,
-    ledger: &mut Ledger,
-) -> Result<bool, Stop> {
-    let head = answer.head();
-    let released = guard(|| decide::release_head(permit, policies, head, ledger.facts()));
-    let headers = released.unwrap_or_else(|_| Err(permit.deny(Reason::Internal))).map_err(Stop::Denied)?;
-    let has_body = session.req_header().method != http::Method::HEAD && !matches!(head.status, 204 | 304);
-    let built = build(head.status, &headers, ledger.request()).map_err(|_| Stop::Failed(unfit()))?;
-    let built = framed(session, built, has_body).map_err(|_| Stop::Failed(unfit()))?;
-    session.write_response_header(Box::new(built), !has_body).await.map_err(|_| Stop::Failed(left()))?;
-    ledger.has_sent_head(head.status);
-    Ok(has_body)
 }
 
 fn build(status: u16, headers: &[&(String, String)], request: RequestId) -> pingora_core::Result<ResponseHeader> {
@@ -167,18 +204,8 @@ fn framed(session: &mut Session, mut head: ResponseHeader, has_body: bool) -> pi
     Ok(head)
 }
 
-async fn write(session: &mut Session, piece: Vec<u8>, ledger: &mut Ledger) -> Result<(), Stop> {
-    if piece.is_empty() {
-        return Ok(());
-    }
-    let length = piece.len();
-    session.write_response_body(Some(Bytes::from(piece)), false).await.map_err(|_| Stop::Failed(left()))?;
-    ledger.has_sent(length);
-    Ok(())
-}
-
-fn left() -> Failure {
-    Failure { reason: Reason::ClientGone, detail: "the client left before the answer's end".to_owned() }
+fn left(how: &str) -> Failure {
+    Failure { reason: Reason::ClientGone, detail: format!("the client didn't take the answer: {how}") }
 }
 
 fn leaked() -> Failure {
