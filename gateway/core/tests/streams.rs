@@ -59,7 +59,7 @@ fn of_an_agents_head_no_cookie_passes_and_no_place() {
         &[
             ("content-type", "text/plain"),
             ("content-length", "3"),
-            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
             ("connection", "x-chat-handle"),
             ("set-cookie", "a=b"),
             ("location", "/elsewhere"),
@@ -75,6 +75,14 @@ fn of_an_agents_head_no_cookie_passes_and_no_place() {
     let page = ["content-type", "x-chat-handle", "vary", "access-control-allow-origin"];
     assert_eq!(released(&world, &open, &all).unwrap(), page);
     assert_eq!(released(&world, &own, &all).unwrap(), ["content-type", "vary"]);
+}
+
+#[test]
+fn no_length_leaves_beside_a_coding() {
+    let world = chat();
+    let [file, ..] = permits(&world);
+    let coded = head(200, &[("content-length", "3"), ("transfer-encoding", "chunked"), ("etag", "e")]);
+    assert_eq!(released(&world, &file, &coded).unwrap(), ["etag"]);
 }
 
 #[test]

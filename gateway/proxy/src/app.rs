@@ -23,6 +23,7 @@ use crate::{
     audit::Audit,
     metrics::Metrics,
     random::{self, NoRandomness},
+    settings::STRANGERS_PART,
     state::StateStore,
 };
 
@@ -131,7 +132,7 @@ impl App {
             verified: Verified::default(),
             health: Health::default(),
             bodies: Budget::new(parts.body_budget),
-            strangers: Budget::new(parts.body_budget / 8),
+            strangers: Budget::new(parts.body_budget / STRANGERS_PART),
             hashing: Semaphore::new(HASHES_AT_ONCE),
             body_timeout: parts.body_timeout,
             keepalive: parts.keepalive.as_secs(),

@@ -14,7 +14,7 @@ use std::{
 
 use swaigate_core::{
     keys::{Key, KeyError, KeyRing},
-    policy::{Agent, PublicUrl, Seed, compile},
+    policy::{Agent, Authentication, PublicUrl, Seed, compile},
     secret::Secret,
     yaml::{self, Mistake},
 };
@@ -240,16 +240,26 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// Bodies from clients that the gateway doesn't authenticate have this part of `bodies.budget` besides.
+pub const STRANGERS_PART: usize = 8;
+
 fn load_policy(path: &Path, secrets: &FileSecrets, seed: &Seed, budget: usize) -> Result<Agent, Vec<Mistake>> {
     let name = path.display().to_string();
     let of_file = |message: String| vec![Mistake::of_file(&name, message)];
     let agent = compile(&name, &files::text(path).map_err(of_file)?, secrets, seed)?;
     let bodies = agent.bodies.request.max(agent.bodies.callback).max(agent.bodies.response);
-    let exposed = agent.expose.paths.iter().filter_map(|item| item.body).max().unwrap_or_default();
-    for (key, largest) in [("`bodies`", bodies), ("an exposed path's `body`", exposed)] {
-        if largest > budget {
+    let largest = |who| {
+        let of_them = agent.expose.paths.iter().filter(|item| item.authentication == who);
+        of_them.filter_map(|item| item.body).max().unwrap_or_default()
+    };
+    for (key, largest, most) in [
+        ("`bodies`", bodies, budget),
+        ("an exposed path's `body`", largest(Authentication::Gateway), budget),
+        ("a `body` with `authentication: agent`", largest(Authentication::Agent), budget / STRANGERS_PART),
+    ] {
+        if largest > most {
             return Err(of_file(format!(
-                "{key} allows {largest} bytes, more than the {budget} that gateway.yaml's `bodies.budget` has for all"
+                "{key} allows {largest} bytes, more than the {most} that gateway.yaml's `bodies.budget` has for all"
             )));
         }
     }

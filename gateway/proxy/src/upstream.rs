@@ -1,7 +1,8 @@
 //! The way to the agent. It takes a [`Permit`], which nothing but the decision can make.
 //!
 //! The request is built from a short list of headers, never copied: what a client writes in `X-Forwarded-*`, `Forwarded`,
-//! `X-Original-*`, `Cookie` or hop-by-hop headers reaches no agent (PROTOCOL.md, 8).
+//! `X-Original-*`, `Cookie` or hop-by-hop headers reaches no agent (PROTOCOL.md, 8). What else passes for files and streams
+//! is the permit's word.
 
 mod incoming;
 

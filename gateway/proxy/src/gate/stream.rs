@@ -170,15 +170,13 @@ async fn in_time(
 
 fn build(status: u16, headers: &[&(String, String)], request: RequestId) -> pingora_core::Result<ResponseHeader> {
     let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 6))?;
-    head.insert_header(header::CONTENT_TYPE, "application/octet-stream")?;
-    head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    let mut replaced = Vec::new();
     for (name, value) in headers {
-        if !replaced.contains(name) {
-            head.remove_header(name.as_str());
-            replaced.push(name.clone());
-        }
         head.append_header(name.clone(), value.as_str())?;
+    }
+    for (name, value) in [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")] {
+        if !head.headers.contains_key(&name) {
+            head.insert_header(name, value)?;
+        }
     }
     head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     head.insert_header(X_REQUEST_ID, request.to_string())?;

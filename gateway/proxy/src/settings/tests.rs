@@ -301,6 +301,10 @@ fn mistakes_of_all_policies_come_at_once() {
             "policies/d.yaml",
             "agent: d\nupstream: { url: http://d }\nbodies: { callback: 1MiB, response: 1MiB }\nexpose: [{ path: /a, body: 2MiB }]",
         ),
+        (
+            "policies/e.yaml",
+            "agent: e\nupstream: { url: http://e }\nbodies: { callback: 1MiB, response: 1MiB }\nexpose: [{ path: /a, authentication: agent, body: 256KiB, limits: [{ per: address, allow: 1, every: 1s }] }]",
+        ),
     ]);
     let settings = folder.load().unwrap();
     assert_eq!(
@@ -311,6 +315,7 @@ fn mistakes_of_all_policies_come_at_once() {
             "policies/c.yaml:2:41: `password_env`: the environment variable `SWAIGATE_TEST_UNSET` is not set",
             "policies/c.yaml:3:1: unknown key `limit`; did you mean `limits`?",
             "policies/d.yaml:1:1: an exposed path's `body` allows 2097152 bytes, more than the 1048576 that gateway.yaml's `bodies.budget` has for all",
+            "policies/e.yaml:1:1: a `body` with `authentication: agent` allows 262144 bytes, more than the 131072 that gateway.yaml's `bodies.budget` has for all",
         ]
     );
 }

@@ -46,8 +46,17 @@ const GATEWAYS: [&str; 20] = [
 ];
 
 /// And those that begin like this.
-const GATEWAYS_FAMILIES: [&str; 6] =
-    ["x-forwarded-", "x-original-", "x-rewrite-", "x-http-method", "x-signalwire-", "x-twilio-"];
+const GATEWAYS_FAMILIES: [&str; 8] = [
+    "x-forwarded-",
+    "x-original-",
+    "x-rewrite-",
+    "x-http-method",
+    "x-signalwire-",
+    "x-twilio-",
+    // What these say, nginx and others in front do.
+    "x-accel-",
+    "x-sendfile",
+];
 
 /// `expose` and `health_path`.
 pub(super) fn expose(fields: &mut Fields<'_>) -> Expose {
