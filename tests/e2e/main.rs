@@ -9,6 +9,7 @@ mod broken;
 mod commands;
 mod credentials;
 mod endings;
+mod examples;
 mod framing;
 mod headers;
 mod init_doctor;

@@ -1,6 +1,12 @@
 //! The agents behind the gateway: three real ones, unchanged, and one that misbehaves (`tests/agents/README.md`).
 
-use std::{fs, net::SocketAddr, path::PathBuf, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -115,6 +121,25 @@ impl Agent {
         let mut agent = Agent::start(command, free_address());
         agent.wait();
         Agent { _files: Some(files), ..agent }
+    }
+
+    /// An example of the SDK, if it serves anything; else what it printed.
+    pub(crate) fn example(
+        file: &Path,
+        arguments: &[String],
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Agent, String> {
+        let address = free_address();
+        let mut command = guarded(tests_path(".cache/venv/sdk/bin/python"));
+        command.arg(tests_path("agents/run_example.py")).arg(file).args(arguments);
+        command.env("PORTS", address.port().to_string()).env("PYTHONUNBUFFERED", "1").envs(environment);
+        let mut agent = Agent::start(command, address);
+        let serves = until("the example serves or ends", || {
+            let has_ended = agent.process.ended().is_some();
+            let serves = agent.request("GET", "/ready").try_send().is_ok();
+            (serves || has_ended).then_some(serves)
+        });
+        if serves { Ok(agent) } else { Err(format!("{}{}", agent.process.stdout(), agent.process.stderr())) }
     }
 
     fn start(mut command: std::process::Command, address: SocketAddr) -> Self {

@@ -116,7 +116,11 @@ impl<'p> Minter<'p> {
         if is_template {
             self.note(what, Bypass::Templated);
         }
-        let minted = if is_template || !endpoint.suits(place) {
+        let is_suited = endpoint.suits(place);
+        if !is_suited && !is_template {
+            self.note(what, Bypass::Unsuited);
+        }
+        let minted = if is_template || !is_suited {
             self.clean_prose(url.text())?.unwrap_or_else(|| url.text().to_owned())
         } else {
             self.mint(&url, &owned, place)
