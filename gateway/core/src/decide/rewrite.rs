@@ -289,7 +289,8 @@ impl<'p> Minter<'p> {
 
     fn metadata_token(&self, url: &HttpUrl<'_>, owned: &Owned) -> String {
         let path = owned.upstream_path.as_str();
-        let binding = Binding { agent: &owned.agent.name, function: "", path, query: url.query() };
+        let query = url.query().and_then(own_query);
+        let binding = Binding { agent: &owned.agent.name, function: "", path, query: query.as_deref() };
         token::metadata_token(self.key, &binding)
     }
 
