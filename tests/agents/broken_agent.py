@@ -18,7 +18,7 @@ Documents, each sent as it should be:
 Misbehaviour: `<name>` spoils the document, `swaig-<name>` the answers of /swaig, `summary-<name>` everything below it
 but /swaig; the rest of that scenario is `plain`:
   not-json  truncated-json  duplicate-keys  not-utf8  not-an-object  too-deep (?depth=)  nan
-  empty  html  yaml  wrong-type  gzip (sent though nobody asked)
+  empty  html  yaml (plain, by hand)  yaml-alias  wrong-type  gzip (sent though nobody asked)
   redirect (?code=302&to=)  unauthorized  forbidden  not-found  server-error (?code=500)  no-content
   too-large (?bytes=, ?chunked=1)  drip (?ms= before each byte)  silent (?seconds= before anything)
   flaky (500 for the first ?fails= requests with these bytes, then well)
@@ -245,6 +245,36 @@ def too_large(body, request):
     return Reply(head + padding + tail, chunked=request.option("chunked", 0) == 1)
 
 
+def in_yaml(body, request):
+    """What `plain` says, as somebody writes it by hand; the answer of a function in the same way."""
+    if request.endpoint:
+        return typed(b"response: check_order ran\n", "application/yaml")
+    text = f"""# Takes orders.
+version: 1.0.0
+sections:
+  main:
+    - answer: {{}}
+    - ai:
+        prompt:
+          text: >-
+            You take
+            orders.
+        post_prompt: {{text: Summarize.}}
+        post_prompt_url: {request.url("/post_prompt")}
+        SWAIG:
+          functions:
+            - function: check_order
+              description: "The tool: check_order."
+              parameters:
+                type: object
+                properties:
+                  order: {{type: string}}
+                required: [order]
+              web_hook_url: {request.url("/swaig")}
+"""
+    return typed(text.encode(), "application/yaml")
+
+
 def silent(body, request):
     time.sleep(request.option("seconds", 30.0))
     return Reply(body)
@@ -279,7 +309,9 @@ MISBEHAVIOUR = {
     "nan": lambda body, request: Reply(body[:-1] + b', "extra": NaN}'),
     "empty": lambda body, request: Reply(b""),
     "html": lambda body, request: typed(b"<html><body>Oops</body></html>", "text/html"),
-    "yaml": lambda body, request: typed(b"version: 1.0.0\nsections:\n  main:\n    - answer: {}\n", "application/yaml"),
+    "yaml": in_yaml,
+    "yaml-alias": lambda body, request: typed(
+        b"sections:\n  main: &verbs\n    - answer: {}\n  again: *verbs\n", "application/yaml"),
     "wrong-type": lambda body, request: typed(body, "text/html; charset=latin-1"),
     "gzip": lambda body, request: typed(gzip.compress(body), "application/json", **{"Content-Encoding": "gzip"}),
     "redirect": lambda body, request: error(

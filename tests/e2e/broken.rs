@@ -66,7 +66,7 @@ const MISBEHAVIOUR: [(&str, &str); 22] = [
     ("too-deep", "agent_not_json"),
     ("nan", "agent_not_json"),
     ("html", "agent_not_json"),
-    ("yaml", "agent_not_json"),
+    ("yaml-alias", "agent_not_json"),
     ("gzip", "agent_encoded"),
     ("unauthorized", "agent_unauthorized"),
     ("forbidden", "agent_status"),
@@ -96,7 +96,11 @@ fn a_spoiled_document_is_refused_and_the_caller_hears_it() {
 
 #[test]
 fn a_spoiled_answer_to_a_function_call_is_a_sentence_and_never_a_5xx() {
-    let more = [("redirect", "agent_status"), ("redirect?code=307&to=https://other.example.com/", "agent_status")];
+    let more = [
+        ("yaml", "agent_not_json"),
+        ("redirect", "agent_status"),
+        ("redirect?code=307&to=https://other.example.com/", "agent_status"),
+    ];
     let cases = MISBEHAVIOUR.into_iter().chain(more).map(|(name, reason)| (format!("swaig-{name}"), reason));
     let cases: Vec<_> = cases.collect();
     let world = world(cases.iter().map(|(scenario, _)| scenario.as_str()));
@@ -122,6 +126,22 @@ fn what_is_odd_but_in_order_goes_through() {
     assert_eq!(world.call_function("swaig-wrong-type", &call).response(), "check_order ran");
     assert!(world.document("no-ai", &call).text.contains("say:Hello"));
     let document = world.document("summary-empty", &call);
+    assert_eq!(Platform::summarize(&document, &call, 100).status, 200);
+}
+
+#[test]
+fn a_document_in_yaml_leaves_as_json_and_is_protected() {
+    let world = world(["yaml"]);
+    let call = Call::new();
+    let answer = world.fetch("yaml", &call);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    let document = Document::new(answer.text());
+    assert!(document.function_url("check_order").contains("gw_token="), "{}", document.text);
+    assert!(document.text.contains(r#""text":"You take orders.""#), "{}", document.text);
+    let ran = Platform::call_function(&document, &call, "check_order", &json!({ "order": "7" }));
+    assert_eq!(ran.response(), "check_order ran");
+    let other = Platform::call_function(&document, &Call::new(), "check_order", &json!({ "order": "7" }));
+    assert_eq!(world.gateway.reason_of(&other), "token_foreign_call");
     assert_eq!(Platform::summarize(&document, &call, 100).status, 200);
 }
 

@@ -4,6 +4,8 @@
 //! place that no page of the platform's documentation names is found all the same. It says what stands where; whose a URL
 //! is, and what becomes of it, is decided elsewhere.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     json::{Member, Node, Value},
     origin::{self, HttpUrl, UrlError},
     token::Kind,
+    yaml::{self, NotJson},
 };
 
 /// Everything in a document that a gateway has to look at.
@@ -83,6 +86,19 @@ pub struct FunctionPlace<'d> {
 pub const WEB_HOOK_CREDENTIALS: &[&str] = &["web_hook_auth_user", "web_hook_auth_password", "web_hook_auth_pass"];
 const INCLUDE_CREDENTIALS: &[&str] = &["auth_user", "auth_password", "user", "pass"];
 const POST_PROMPT_CREDENTIALS: &[&str] = &["post_prompt_auth_user", "post_prompt_auth_password"];
+
+/// A document's text as JSON. Its own words, if it starts as JSON does; else it is read as YAML, which some agents write
+/// by hand (PROTOCOL.md, 3.6). The platform takes JSON from everyone, so only the gateway reads the YAML.
+///
+/// # Errors
+/// [`NotJson`] if it is neither. What starts as JSON may still be none.
+pub fn as_json(text: &str) -> Result<Cow<'_, str>, NotJson> {
+    if text.trim_start().starts_with(['{', '[']) {
+        Ok(Cow::Borrowed(text))
+    } else {
+        yaml::to_json(text).map(Cow::Owned)
+    }
+}
 
 /// Looks through a document, an answer or a list of function definitions.
 pub fn survey<'d>(root: &'d Node<'d>) -> Survey<'d> {

@@ -1,16 +1,20 @@
-//! Settings files: YAML in; a finished value, or all of the file's mistakes, out.
+//! Settings files: YAML in; a finished value, or all of the file's mistakes, out. And agents' documents in YAML, which
+//! [`to_json`] tells as JSON.
 //!
 //! [`read`] hands the file's keys to a function that takes each by its name, as a [`Field`], and reads it as what it
 //! must be. What is wrong is noted with its line and column and reading goes on, so that one run shows everything there
 //! is to mend. A key that was not taken is unknown, and that is a mistake too: no key is ever ignored.
 
 mod field;
+mod json;
 mod node;
+mod scalar;
 
 use std::{cell::RefCell, fmt};
 
 pub(crate) use field::show_duration;
 pub use field::{Field, Fields};
+pub use json::{NotJson, to_json};
 pub use node::{MAX_BYTES, MAX_DEPTH};
 
 /// Something that is wrong in a settings file.

@@ -10,6 +10,7 @@ use swaigate_core::{
     basic, json,
     policy::{Agent, Policies, compile_for_upstream},
     secret::Secret,
+    swml,
 };
 use ureq::{
     http,
@@ -176,9 +177,11 @@ impl Client {
             403 => bail!("{place} answers 403: perhaps it has a signing key, and asks for the platform's signature"),
             status => bail!("{place} answers {status}, and no SWML"),
         }
-        let root = json::parse(&answer.body).with_context(|| format!("{place} answers what is no SWML in JSON"))?;
+        let text = String::from_utf8(answer.body)?;
+        let text = swml::as_json(&text).with_context(|| format!("{place} answers what is no SWML"))?.into_owned();
+        let root = json::parse(text.as_bytes()).with_context(|| format!("{place} answers what is no SWML"))?;
         ensure!(root.get("sections").is_some(), "{place} answers 200, but no SWML; is that the agent's path?");
-        Ok(String::from_utf8(answer.body)?)
+        Ok(text)
     }
 
     /// Whether MCP is spoken at `/mcp`, which runs functions without their tokens (PROTOCOL.md, 1.1).

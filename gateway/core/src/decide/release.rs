@@ -1,13 +1,16 @@
 //! Step four: the agent has answered. What leaves holds none of its URLs and none of its credentials.
 
+use std::borrow::Cow;
+
 use super::{
     Denial, Permit, redirect,
     rewrite::{Lineage, Minter},
 };
 use crate::{
-    json,
+    json::{self, JsonError},
     policy::Policies,
     record::Facts,
+    swml,
     verdict::{Reason, Reply, Route},
 };
 
@@ -86,23 +89,34 @@ fn require(holds: bool, answer: &AgentAnswer<'_>, facts: &mut Facts) -> Result<(
     Err(Reason::AgentStatus)
 }
 
-/// A document, an answer or definitions: JSON, rewritten. An empty answer stands for `{}`, but an empty document for none.
+/// A document, an answer or definitions: rewritten. An empty answer stands for `{}`, but an empty document for none. A
+/// document may be YAML; it leaves as JSON.
 fn document(permit: &Permit, policies: &Policies, body: &[u8], facts: &mut Facts) -> Result<Reply, Reason> {
-    let body = if body.is_empty() && permit.route != Route::Swml { b"{}" } else { body };
-    let root = json::parse(body).map_err(|error| {
-        facts.detail = Some(error.to_string());
-        Reason::AgentNotJson
-    })?;
+    let is_document = permit.route == Route::Swml;
+    let body = if body.is_empty() && !is_document { b"{}" } else { body };
+    let text = read(body, is_document, facts)?;
+    let root = json::parse(text.as_bytes()).map_err(|error| not_json(&error, facts))?;
     let is_list = permit.route == Route::Includes && !root.items().is_empty();
     if !root.is_object() && !is_list {
         facts.detail = Some("not an object".to_owned());
         return Err(Reason::AgentNotJson);
     }
-    if let Some(route) = redirect::route_of(&root).filter(|_| permit.route == Route::Swml) {
+    if let Some(route) = redirect::route_of(&root).filter(|_| is_document) {
         return redirect::to_route(permit, policies, route, facts);
     }
     let lineage = permit.lineage.ok_or(Reason::Internal)?;
-    rewritten(permit, policies, lineage, body, &root, facts).map(|body| Reply::json(200, body))
+    rewritten(permit, policies, lineage, text.as_bytes(), &root, facts).map(|body| Reply::json(200, body))
+}
+
+/// What is to be read as JSON.
+fn read<'b>(body: &'b [u8], is_document: bool, facts: &mut Facts) -> Result<Cow<'b, str>, Reason> {
+    let text = std::str::from_utf8(body).map_err(|_| not_json(&JsonError::NotUtf8, facts))?;
+    if is_document { swml::as_json(text).map_err(|error| not_json(&error, facts)) } else { Ok(Cow::Borrowed(text)) }
+}
+
+fn not_json(error: &impl ToString, facts: &mut Facts) -> Reason {
+    facts.detail = Some(error.to_string());
+    Reason::AgentNotJson
 }
 
 pub(super) fn rewritten(

@@ -5,7 +5,7 @@ mod endpoint;
 mod lineage;
 mod prose;
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use endpoint::Endpoint;
 pub(crate) use lineage::{Lineage, seconds};
@@ -156,15 +156,14 @@ impl<'p> Minter<'p> {
         if depth == MAX_EMBEDDING {
             return Err(Reason::AgentNotJson);
         }
-        match json::parse(inner.as_bytes()) {
-            Ok(root) => {
-                if let Some(rewritten) = self.rewrite_within(inner, &root, depth + 1)? {
-                    edits.replace(node.span.clone(), quote(&rewritten));
-                }
-                Ok(())
-            }
-            Err(_) => Err(Reason::AgentNotJson),
+        let text = swml::as_json(inner).map_err(|_| Reason::AgentNotJson)?;
+        let root = json::parse(text.as_bytes()).map_err(|_| Reason::AgentNotJson)?;
+        let rewritten = self.rewrite_within(&text, &root, depth + 1)?;
+        let was_yaml = matches!(text, Cow::Owned(_)).then_some(&*text);
+        if let Some(leaves) = rewritten.as_deref().or(was_yaml) {
+            edits.replace(node.span.clone(), quote(leaves));
         }
+        Ok(())
     }
 
     /// Whether a client could read a protected agent's address in this.

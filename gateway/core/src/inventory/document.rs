@@ -43,7 +43,8 @@ impl Stock<'_> {
         survey.definitions.iter().for_each(|definition| self.function(definition, &survey));
         self.words(root);
         for inner in survey.embedded.iter().filter_map(|node| node.as_str()) {
-            match json::parse(inner.as_bytes()) {
+            let text = swml::as_json(inner).unwrap_or_default();
+            match json::parse(text.as_bytes()) {
                 Ok(root) if depth < MAX_EMBEDDING => self.document(&root, depth + 1),
                 Ok(_) | Err(_) => self.found.unreadable += 1,
             }
