@@ -139,7 +139,8 @@ reasons! {
     AgentTooLarge => "agent_too_large",
     /// The agent's answer is compressed, though the gateway asked for none.
     AgentEncoded => "agent_encoded",
-    /// The agent's answer is not strict JSON, or not of the form its endpoint answers with.
+    /// The agent's answer is not strict JSON (a document: nor YAML that can be told as JSON), or not of the form its
+    /// endpoint answers with.
     AgentNotJson => "agent_not_json",
     /// The document holds a URL of the agent that parsers read differently.
     UrlAmbiguous => "url_ambiguous",
