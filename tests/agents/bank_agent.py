@@ -4,6 +4,7 @@ Runs unchanged on `signalwire-sdk` 3.x and on `signalwire-agents` 1.x, whichever
 
 Environment: PORT, AGENT_ROUTE (/bank), SWML_BASIC_AUTH_USER, SWML_BASIC_AUTH_PASSWORD; AGENT_LOG, a file that gets
 one JSON line for everything that reaches the agent; AGENT_URL, the origin `route_call` uses for the agent's own URL;
+AGENT_TRANSFER, the URL of another agent to which `route_call` sends the call instead;
 AGENT_MCP=1 opens the SDK's MCP endpoint (3.x only). The SDK reads SIGNALWIRE_SIGNING_KEY and SWML_PROXY_URL_BASE itself.
 """
 
@@ -152,7 +153,9 @@ def document(*verbs):
 
 
 def own_url(agent):
-    """The agent's own URL with its credentials in it, as the SDK writes it into documents."""
+    """The agent's own URL with its credentials in it, as the SDK writes it into documents; or another agent's."""
+    if os.environ.get("AGENT_TRANSFER"):
+        return os.environ["AGENT_TRANSFER"]
     scheme, _, authority = os.environ.get("AGENT_URL", f"http://{HOST}:{PORT}").rstrip("/").partition("://")
     user, password = agent.get_basic_auth_credentials()
     return f"{scheme}://{user}:{password}@{authority}{ROUTE}"

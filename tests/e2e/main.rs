@@ -24,4 +24,5 @@ mod routes;
 mod signatures;
 mod streams;
 mod strict_json;
+mod transfers;
 mod whole_call;

@@ -73,6 +73,11 @@ impl Sdk {
         self.start_at(free_address(), &[])
     }
 
+    /// One at an address that is known before it starts, told more by its environment.
+    pub(crate) fn start_told(self, address: SocketAddr, env: &[(&str, &str)]) -> Agent {
+        self.start_at(address, env)
+    }
+
     /// One that wants requests signed with this key, and knows itself by this URL or by the one it is asked at.
     pub(crate) fn start_signing(self, key: &str, url: Option<&str>) -> Agent {
         let mut env = vec![("SIGNALWIRE_SIGNING_KEY", key)];
@@ -144,10 +149,13 @@ impl Agent {
 
     fn start(mut command: std::process::Command, address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
+        let has_password = command.get_envs().any(|(name, _)| name == "SWML_BASIC_AUTH_PASSWORD");
+        if !has_password {
+            command.env("SWML_BASIC_AUTH_PASSWORD", PASSWORD);
+        }
         command
             .env("PORT", address.port().to_string())
             .env("SWML_BASIC_AUTH_USER", USER)
-            .env("SWML_BASIC_AUTH_PASSWORD", PASSWORD)
             .env("AGENT_LOG", folder.path().join("agent.jsonl"));
         let process = Process::start(command, folder.path());
         Self { address, folder, _files: None, process }

@@ -40,6 +40,7 @@ pub(crate) struct Policy {
     aliases: String,
     timeouts: String,
     more_of_upstream: String,
+    password_env: &'static str,
     platform: String,
     more: String,
 }
@@ -69,6 +70,7 @@ impl Policy {
             aliases: String::new(),
             timeouts: "{}".to_owned(),
             more_of_upstream: String::new(),
+            password_env: "AGENT_PASSWORD",
             platform: format!("users: [{{ username: {GATEWAY_USER}, password_env: GATEWAY_PASSWORD }}]"),
             more: String::new(),
         }
@@ -115,6 +117,11 @@ impl Policy {
         self
     }
 
+    /// Of an agent with [`OTHER_PASSWORD`].
+    pub(crate) fn with_other_password(self) -> Self {
+        Self { password_env: "OTHER_PASSWORD", ..self }
+    }
+
     /// With one more key about the agent, such as `signing_key_env: X`.
     pub(crate) fn and_upstream(mut self, more: &str) -> Self {
         self.more_of_upstream.push_str(&format!("  {more}\n"));
@@ -129,10 +136,10 @@ impl Policy {
     }
 
     pub(crate) fn yaml(&self) -> String {
-        let Self { name, path, upstream, aliases, timeouts, more_of_upstream, platform, more } = self;
+        let Self { name, path, upstream, aliases, timeouts, more_of_upstream, password_env, platform, more } = self;
         format!(
             "agent: {name}\nmatch: {{ path: {path} }}\nupstream:\n  url: {upstream}\n  username_env: AGENT_USER\n  \
-             password_env: AGENT_PASSWORD\n  aliases: [{aliases}]\n  timeouts: {timeouts}\n{more_of_upstream}platform: {{ {platform} }}\n{more}"
+             password_env: {password_env}\n  aliases: [{aliases}]\n  timeouts: {timeouts}\n{more_of_upstream}platform: {{ {platform} }}\n{more}"
         )
     }
 
