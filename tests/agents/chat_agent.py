@@ -1,6 +1,6 @@
 """An agent with a chat for browsers and files of its own, for the end-to-end tests of answers that are streamed.
 
-The chat is the SDK's own `ChatGateway` (signalwire-sdk 3.x), mounted at ROUTE/chat; the chat service that it asks is at
+The chat is the SDK's own `ChatGateway` (signalwire-sdk 3.x), mounted at ROUTE/chat with its `HandoffRouter`; the chat service that it asks is at
 CHAT_SERVICE, a URL, in place of SignalWire's. The files are at ROUTE/files: `large.bin` of 32 MiB, which the document
 names as its background_file, and `leak.txt`, which holds the agent's own password.
 
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from signalwire import AgentBase
-from signalwire.ai_chat import AIChatClient, ChatGateway
+from signalwire.ai_chat import AIChatClient, ChatGateway, HandoffRouter
 from starlette.staticfiles import StaticFiles
 
 HOST = "127.0.0.1"
@@ -31,6 +31,7 @@ def main():
     client = AIChatClient(project="project", token="token", url=os.environ["CHAT_SERVICE"])
     chat = ChatGateway(config_url=f"http://{HOST}:{PORT}{ROUTE}", key=KEY, client=client)
     agent.mount(chat.router(), prefix=f"{ROUTE}/chat")
+    agent.mount(HandoffRouter(gateway=chat).router(), prefix=f"{ROUTE}/chat")
     agent.mount(StaticFiles(directory=FILES), prefix=f"{ROUTE}/files")
     agent.serve()
 

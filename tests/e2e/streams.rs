@@ -90,7 +90,7 @@ fn a_visitor_gets_each_byte_when_the_chat_service_sends_it() {
     turn.begin();
     turn.say(" ");
     // The service sends no more until the page has this.
-    let head = page.read_head().expect("the head comes before the answer's end");
+    let head = page.read_head().expect("the head comes before the answer's end").to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 200") && head.contains("\r\nx-chat-handle: "), "{head}");
     assert!(head.contains("\r\naccess-control-allow-origin: ") && head.contains("\r\ntransfer-encoding: chunked"));
     assert!(head.contains("\r\nx-accel-buffering: no"), "the deployment's nginx would hold it back");
@@ -111,7 +111,7 @@ fn a_visitor_gets_each_byte_when_the_chat_service_sends_it() {
     assert_eq!(world.gateway.metric(series), bytes);
     // The connection goes on.
     page.request(&world.say(&json!({ "method": "nonsense" })));
-    assert!(page.read_head().is_some_and(|head| head.starts_with("http/1.1 400")));
+    assert!(page.read_head().is_some_and(|head| head.starts_with("HTTP/1.1 400")));
 }
 
 #[test]
@@ -130,6 +130,26 @@ fn who_asks_is_for_the_agent_to_say() {
     let elsewhere = Request { headers: Vec::new(), ..world.say(&message) };
     let elsewhere = elsewhere.header("Authorization", KEY).header("Origin", "https://elsewhere.example.com");
     assert_eq!(elsewhere.send().status, 403);
+}
+
+#[test]
+fn a_chat_can_become_a_call() {
+    let world = world(100, "{}");
+    let (mut page, mut turn) = world.chat();
+    turn.begin();
+    turn.say("{}");
+    turn.end();
+    let head = page.read_head().expect("the chat is answered");
+    let handle = head.lines().find_map(|line| line.strip_prefix("x-chat-handle: ")).expect("there is a handle");
+    let escalate = |handle: &str, origin: &str| {
+        let url = format!("{}/bank/chat/escalate", world.gateway.origin());
+        Request::post(&url, json!({ "handle": handle }).to_string()).header("Origin", origin).send()
+    };
+    assert_eq!(escalate(handle, PAGE).json(), json!({ "ok": true }));
+    assert_eq!(escalate("of-nobody", PAGE).json(), json!({ "error": "not found" }));
+    let answer = escalate("of-nobody", "https://elsewhere.example.com");
+    assert_eq!((answer.status, answer.json()), (403, json!({ "error": "origin not allowed" })));
+    assert_eq!(world.gateway.reason_of(&answer), "ok", "it is the agent's word");
 }
 
 #[test]
@@ -300,7 +320,7 @@ fn a_client_that_takes_nothing_holds_the_agent_back_and_is_given_up() {
     let world = world_with(", timeout: 1s", 100, "{}");
     let mut client = Raw::connect(world.gateway.listen());
     client.request(&Request::get(&world.file()));
-    assert!(client.read_head().is_some_and(|head| head.starts_with("http/1.1 200")));
+    assert!(client.read_head().is_some_and(|head| head.starts_with("HTTP/1.1 200")));
     let of_file = |record: &Value| record["route"] == "asset";
     let record = until("it is given up", || world.gateway.audit().into_iter().find(of_file));
     assert_eq!((&record["reason"], &record["delivered"]), (&json!("client_gone"), &json!(false)), "{record}");

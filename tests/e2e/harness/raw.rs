@@ -65,10 +65,10 @@ impl Raw {
         Some(RawAnswer { status: status.expect("a head begins with a status"), head, body })
     }
 
-    /// The head of an answer, in lower case; `None` if the connection is closed without one.
+    /// The head of an answer; `None` if the connection is closed without one.
     pub(crate) fn read_head(&mut self) -> Option<String> {
         let head = self.read_until(|bytes| find(bytes, b"\r\n\r\n").map(|at| at + 4))?;
-        Some(String::from_utf8(head).expect("a head is ASCII").to_ascii_lowercase())
+        Some(String::from_utf8(head).expect("a head is ASCII"))
     }
 
     /// The next chunk of an answer, empty at its end; `None` if the connection is closed before.
