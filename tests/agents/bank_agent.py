@@ -5,6 +5,7 @@ Runs unchanged on `signalwire-sdk` 3.x and on `signalwire-agents` 1.x, whichever
 Environment: PORT, AGENT_ROUTE (/bank), SWML_BASIC_AUTH_USER, SWML_BASIC_AUTH_PASSWORD; AGENT_LOG, a file that gets
 one JSON line for everything that reaches the agent; AGENT_URL, the origin `route_call` uses for the agent's own URL;
 AGENT_TRANSFER, the URL of another agent to which `route_call` sends the call instead;
+AGENT_SECOND_ROUTE, to serve one more agent at the same address, each of which sends calls to the other;
 AGENT_MCP=1 opens the SDK's MCP endpoint (3.x only). The SDK reads SIGNALWIRE_SIGNING_KEY and SWML_PROXY_URL_BASE itself.
 """
 
@@ -14,15 +15,16 @@ import threading
 import time
 
 try:
-    from signalwire import AgentBase, DataMap
+    from signalwire import AgentBase, AgentServer, DataMap
     from signalwire import FunctionResult as Result
 except ImportError:
-    from signalwire_agents import AgentBase, DataMap
+    from signalwire_agents import AgentBase, AgentServer, DataMap
     from signalwire_agents import SwaigFunctionResult as Result
 
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("PORT", "3000"))
 ROUTE = os.environ.get("AGENT_ROUTE", "/bank")
+SECOND_ROUTE = os.environ.get("AGENT_SECOND_ROUTE")
 AGENT_LOG = os.environ.get("AGENT_LOG")
 _log_lock = threading.Lock()
 
@@ -41,8 +43,8 @@ def text(name, description):
 
 
 class BankAgent(AgentBase):
-    def __init__(self):
-        super().__init__(name="bank", route=ROUTE, host=HOST, port=PORT)
+    def __init__(self, route=ROUTE):
+        super().__init__(name="bank", route=route, host=HOST, port=PORT)
         self.prompt_add_section("Role", body="You are the voice assistant of a small bank.")
         self.set_post_prompt("Summarize the call in one sentence.")
         self.set_global_data({"bank": "Example Bank"})
@@ -64,7 +66,7 @@ class BankAgent(AgentBase):
                       self.slow_tool, secure=False)
         self.add_tool("route_call", "Send the call elsewhere.",
                       {"how": {"type": "string", "description": "Form of the action", "enum": list(self.ACTION_FORMS)},
-                       **text("to", "Number or address, for connect")},
+                       **text("to", "For connect: number, address, or url for where the others send it")},
                       self.route_call, secure=False)
         self.add_tool("startup_hook", "The call starts.", {}, self.startup_hook, secure=True)
         self.add_tool("hangup_hook", "The call has ended.", {}, self.hangup_hook, secure=True)
@@ -81,7 +83,7 @@ class BankAgent(AgentBase):
     def add_tool(self, name, description, parameters, handler, **options):
         def logged(args, raw_data):
             raw = raw_data or {}
-            log("tool", function=name, arguments=args, call_id=raw.get("call_id"), body=raw)
+            log("tool", route=self.route, function=name, arguments=args, call_id=raw.get("call_id"), body=raw)
             return handler(args)
 
         self.define_tool(name=name, description=description, parameters=parameters, handler=logged, **options)
@@ -103,7 +105,7 @@ class BankAgent(AgentBase):
     # The forms in which agents send SWML inside an action: two of the SDK's helpers, and two that authors write.
     ACTION_FORMS = {
         "transfer": lambda result, own, to: result.swml_transfer(own, "Welcome back.", final=False),
-        "connect": lambda result, own, to: result.connect(to, final=True),
+        "connect": lambda result, own, to: result.connect(own if to == "url" else to, final=True),
         "execute": lambda result, own, to: result.add_action("SWML", document({"execute": {"dest": own}})),
         "text": lambda result, own, to: result.add_action("SWML", json.dumps(document({"transfer": {"dest": own}}))),
     }
@@ -158,8 +160,18 @@ def own_url(agent):
         return os.environ["AGENT_TRANSFER"]
     scheme, _, authority = os.environ.get("AGENT_URL", f"http://{HOST}:{PORT}").rstrip("/").partition("://")
     user, password = agent.get_basic_auth_credentials()
-    return f"{scheme}://{user}:{password}@{authority}{ROUTE}"
+    route = SECOND_ROUTE if SECOND_ROUTE and agent.route == ROUTE else ROUTE
+    return f"{scheme}://{user}:{password}@{authority}{route}"
+
+
+def main():
+    if not SECOND_ROUTE:
+        return BankAgent().serve()
+    server = AgentServer(host=HOST, port=PORT)
+    server.register(BankAgent())
+    server.register(BankAgent(SECOND_ROUTE))
+    return server.run()
 
 
 if __name__ == "__main__":
-    BankAgent().serve()
+    main()

@@ -88,19 +88,86 @@ fn a_call_is_sent_from_one_agent_to_another_and_back() {
 }
 
 #[test]
+fn two_agents_in_one_process_are_two_to_the_gateway() {
+    for sdk in Sdk::PYTHON {
+        let agent = sdk.start_told(free_address(), &[("AGENT_SECOND_ROUTE", "/shop")]);
+        let [bank, shop] = [("bank", "/bank"), ("shop", "/shop")]
+            .map(|(name, path)| Policy::of(agent.address).named(name).at(path).and("tokens: { ended_grace: 0s }"));
+        let gateway = Gateway::start("", &[&bank, &shop]);
+        let call = Call::new();
+        let at_bank = gateway.platform().fetch(&call);
+        let (url, at_shop) = follow(&at_bank, &call, "transfer");
+        assert!(url.contains(&format!("@{}/shop?", gateway.listen())), "{sdk:?}: {url}");
+        move_money(&at_bank, &call);
+        move_money(&at_shop, &call);
+        for (document, own, other) in [(&at_bank, "/bank/", "/shop/"), (&at_shop, "/shop/", "/bank/")] {
+            refused_elsewhere(&gateway, document, &call, (own, other));
+        }
+        assert_eq!(Platform::summarize(&at_bank, &call, 100).status, 200);
+        move_money(&at_shop, &call);
+        let (url, back) = follow(&at_shop, &call, "transfer");
+        assert!(url.contains(&format!("@{}/bank?", gateway.listen())), "{sdk:?}: {url}");
+        move_money(&back, &call);
+
+        let ran = agent.did(&call).into_iter().filter(|line| line["function"] == "transfer_funds");
+        let routes: Vec<_> = ran.map(|line| line["route"].clone()).collect();
+        assert_eq!(routes, ["/bank", "/shop", "/shop", "/bank"], "{sdk:?}");
+    }
+}
+
+/// Calls a function that needs the SDK's own token too.
+fn move_money(document: &Document, call: &Call) {
+    let answer = Platform::call_function(document, call, "transfer_funds", &json!({ "to_account": "7", "amount": 5 }));
+    assert_eq!(answer.response(), "Transferred $5 to account 7");
+}
+
+/// What one agent's document has for a function is nothing to another agent, even for the platform itself.
+fn refused_elsewhere(gateway: &Gateway, document: &Document, call: &Call, (own, other): (&str, &str)) {
+    let platform = gateway.platform();
+    let request = document.function_request(call, "transfer_funds", &json!({ "to_account": "7", "amount": 5 }));
+    let moved = Request { url: request.url.replacen(own, other, 1), ..request };
+    assert_eq!(gateway.reason_of(&moved.send()), "credentials_wrong", "{own}");
+    let moved = moved.with_user(&platform.user, &platform.password);
+    assert_eq!(gateway.reason_of(&moved.send()), "token_mismatch", "{own}");
+}
+
+#[test]
+fn a_transfer_is_good_for_its_own_call() {
+    for (first, second) in [(Sdk::Python, Sdk::Old), (Sdk::Old, Sdk::Python)] {
+        let (bank, shop) = pair(first, second);
+        let gateway = before(&bank, &shop);
+        let call = Call::new();
+        let (url, _) = follow(&gateway.platform().fetch(&call), &call, "transfer");
+        let other = Call::new();
+        let foreign = Request::post(&url, other.to_string()).send();
+        assert_eq!(gateway.reason_of(&foreign), "token_foreign_call", "{first:?}");
+        assert_eq!(shop.did(&other), Vec::<Value>::new(), "{first:?}: the other agent heard nothing of it");
+    }
+}
+
+#[test]
+fn a_url_where_a_number_belongs_leads_to_nothing_and_tells_nothing() {
+    for (first, second) in [(Sdk::Python, Sdk::Old), (Sdk::Old, Sdk::Python)] {
+        let (bank, shop) = pair(first, second);
+        let gateway = before(&bank, &shop);
+        let call = Call::new();
+        let document = gateway.platform().fetch(&call);
+        let arguments = json!({ "how": "connect", "to": "url" });
+        let answer = Platform::call_function(&document, &call, "route_call", &arguments);
+        let connect = &answer.json()["action"][0]["SWML"]["sections"]["main"][0]["connect"];
+        assert_eq!(*connect, json!({ "to": format!("{}/shop", gateway.origin()) }), "{first:?}");
+    }
+}
+
+#[test]
 fn the_tokens_of_one_agent_open_nothing_of_the_other() {
     let (bank, shop) = pair(Sdk::Python, Sdk::Old);
     let gateway = before(&bank, &shop);
     let call = Call::new();
     let at_bank = gateway.platform().fetch(&call);
     let (_, at_shop) = follow(&at_bank, &call, "transfer");
-    let platform = gateway.platform();
     for (document, own, other) in [(&at_bank, "/bank/", "/shop/"), (&at_shop, "/shop/", "/bank/")] {
-        let request = document.function_request(&call, "get_balance", &json!({ "account": "1" }));
-        let moved = Request { url: request.url.replace(own, other), ..request };
-        assert_eq!(gateway.reason_of(&moved.send()), "credentials_wrong", "{own}");
-        let moved = moved.with_user(&platform.user, &platform.password);
-        assert_eq!(gateway.reason_of(&moved.send()), "token_mismatch", "{own}");
+        refused_elsewhere(&gateway, document, &call, (own, other));
     }
-    assert_eq!((bank.ran(&call, "get_balance"), shop.ran(&call, "get_balance")), (0, 0));
+    assert_eq!((bank.ran(&call, "transfer_funds"), shop.ran(&call, "transfer_funds")), (0, 0));
 }
