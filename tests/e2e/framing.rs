@@ -80,6 +80,7 @@ fn ambiguous() -> Vec<(&'static str, String)> {
             "to http/2 over plain text",
             get("/bank", &["Host: gateway", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"]),
         ),
+        ("two signatures", get("/bank", &["Host: gateway", "X-SignalWire-Signature: a", "X-SignalWire-Signature: b"])),
         ("two authorizations", get("/bank", &["Host: gateway", "Authorization: Basic YTpi"])),
         ("absolute form", get("http://127.0.0.1/bank", &host)),
         ("another host's absolute form", get("http://other.example.com/bank", &host)),

@@ -90,6 +90,15 @@ fn a_fetch_has_to_be_signed_by_one_of_the_keys() {
             let answer = fetch(&gateway, Some(key));
             assert_eq!(gateway.record_of(&answer)["signature"], "sha256", "{sdk:?}");
         }
+        // Its older name, and the weaker signature alone.
+        let platform = gateway.platform();
+        let signed = platform.fetch_request("", &Call::new());
+        let sha1 = signed.headers.iter().find(|(name, _)| name == "X-SignalWire-Signature").cloned();
+        let older = Request { headers: Vec::new(), ..signed }.with_user(&platform.user, &platform.password);
+        let older = older
+            .header("Content-Type", "application/json")
+            .header("X-Twilio-Signature", &sha1.expect("it is signed").1);
+        assert_eq!(gateway.record_of(&older.send())["signature"], "sha1", "{sdk:?}");
         tap.stays_silent("without a right signature", || {
             for (key, reason) in [(None, "signature_missing"), (Some(AGENT_SIGNING_KEY), "signature_wrong")] {
                 let answer = fetch(&gateway, key);
@@ -171,7 +180,12 @@ fn a_signature_that_does_not_verify_is_explained() {
             url,
             "the URL: what was signed is http://agents.example.com/bank",
         ),
-        (url, SIGNING_KEY, "https://10.0.0.7:8080/bank", "the URL: what was signed is https://agents.example.com/bank"),
+        (
+            "https://10.0.0.7:8080/bank",
+            SIGNING_KEY,
+            "https://10.0.0.7:8080/bank",
+            "the URL: what was signed is https://10.0.0.7:8080/bank",
+        ),
         (url, OTHER_SIGNING_KEY, url, "the key: it is key 1 of agent `shop`"),
         (url, AGENT_SIGNING_KEY, url, "nothing that was tried makes it"),
     ] {

@@ -107,7 +107,9 @@ fn matches(key: &SigningKey, scheme: Scheme, claimed: &[u8], url: &str, message:
     let body = message.body;
     match scheme {
         Scheme::Sha256 | Scheme::Sha1 => constant_time_eq(claimed, signature(key, scheme, url, body).as_bytes()),
-        Scheme::Form => message.is_form() && constant_time_eq(claimed, signature(key, scheme, url, body).as_bytes()),
+        Scheme::Form => {
+            is_form(message.content_type) && constant_time_eq(claimed, signature(key, scheme, url, body).as_bytes())
+        }
         Scheme::BodySha256 => {
             let named = body_digest(message.target)
                 .is_some_and(|named| constant_time_eq(named.as_bytes(), lower_hex(&Sha256::digest(body)).as_bytes()));
@@ -125,6 +127,11 @@ fn signature(key: &SigningKey, scheme: Scheme, url: &str, body: &[u8]) -> String
         Scheme::Form => STANDARD.encode(key.sha1(&[url, sorted_form(body).as_bytes()])),
         Scheme::BodySha256 => STANDARD.encode(key.sha1(&[url])),
     }
+}
+
+fn is_form(content_type: Option<&str>) -> bool {
+    let media_type = content_type.and_then(|content_type| content_type.split(';').next()).unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// A form's keys, each with its value behind it, in the order of the keys; values of one key in the order they were sent.
@@ -218,11 +225,6 @@ impl Message<'_> {
             all.dedup();
         }
         all
-    }
-
-    fn is_form(&self) -> bool {
-        let media_type = self.content_type.and_then(|content_type| content_type.split(';').next()).unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
     }
 }
 

@@ -87,8 +87,12 @@ struct RequestCase {
     #[serde(default = "platform")]
     credentials: String,
     content_length: Option<u64>,
+    #[serde(default = "json")]
+    content_type: String,
     /// The platform's signature.
     signed: Option<Signed>,
+    /// `X-SignalWire-Signature` as it stands.
+    signature: Option<String>,
     /// The address that it comes from.
     client: Option<IpAddr>,
     #[serde(default)]
@@ -144,6 +148,10 @@ fn bank() -> String {
 
 fn bank_path() -> String {
     "/bank".to_owned()
+}
+
+fn json() -> String {
+    "application/json".to_owned()
 }
 
 fn both() -> String {
@@ -441,8 +449,9 @@ fn check_request(world: &World, case: &RequestCase) -> Result<(), String> {
         host: case.host.clone(),
         authorization: authorization(&case.credentials)?,
         content_length: case.content_length,
+        content_type: case.content_type.clone(),
         sha256_signature: signature_of(case, "sha256"),
-        signature: signature_of(case, "sha1"),
+        signature: case.signature.clone().or_else(|| signature_of(case, "sha1")),
         client: case.client,
         body: with_tokens(&case.body)?.into_bytes(),
         now: Timestamp(NOW.0 + case.later * 1000),

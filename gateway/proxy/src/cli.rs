@@ -77,9 +77,12 @@ struct Explain {
     /// The agent that was asked
     #[arg(long, value_name = "NAME")]
     agent: String,
-    /// The URL that the platform was told to ask
+    /// The URL that the platform was told to ask, with the user and password in it if they are
     #[arg(long, value_name = "URL")]
     url: String,
+    /// The Content-Type of the request
+    #[arg(long, value_name = "TYPE", default_value = "application/json")]
+    content_type: String,
     /// The body as it came, byte for byte; - for standard input
     #[arg(long, value_name = "FILE")]
     body: PathBuf,
@@ -183,8 +186,8 @@ pub fn main() -> ExitCode {
 }
 
 fn questioned(explain: Explain) -> Questioned {
-    let Explain { config, agent, url, body, signature, sha256_signature } = explain;
-    Questioned { config, agent, url, body, signature, sha256_signature }
+    let Explain { config, agent, url, content_type, body, signature, sha256_signature } = explain;
+    Questioned { config, agent, url, content_type, body, signature, sha256_signature }
 }
 
 fn run_config(config: &Path) -> anyhow::Result<()> {

@@ -25,6 +25,8 @@ pub struct Questioned {
     pub agent: String,
     /// The URL that the platform is told to ask.
     pub url: String,
+    /// The `Content-Type`.
+    pub content_type: String,
     /// The file with the body; `-` for standard input.
     pub body: PathBuf,
     /// `X-SignalWire-Signature`.
@@ -62,7 +64,9 @@ impl Questioned {
             sha1: self.signature.as_deref().map(str::as_bytes),
         };
         let origin = public.origin();
-        let attempt = Attempt { url: &self.url, public: &origin, body: &body, carried, keys: &keys, listed };
+        let content_type = self.content_type.as_str();
+        let attempt =
+            Attempt { url: &self.url, public: &origin, content_type, body: &body, carried, keys: &keys, listed };
         let explanation = explain(&attempt);
         tell(&explanation, &attempt);
         warn_of_another_origin(&self.url, &public);

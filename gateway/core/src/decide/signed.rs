@@ -22,23 +22,31 @@ pub(super) struct Evidence {
     sha1: Option<Vec<u8>>,
 }
 
-/// Checks a request's signature over its bytes as they came.
+/// Checks a request's signature over its bytes as they came: one that is there, and whether one has to be.
 pub(super) fn check(admitted: &Admitted, policies: &Policies, body: &[u8], facts: &mut Facts) -> Result<(), Reason> {
     let (Some(signing), Some(evidence)) = (&admitted.agent.platform.signing, &admitted.evidence) else {
         return Ok(());
     };
-    if admitted.method != Method::Post {
-        let is_refused = admitted.route == Route::Swml && signing.required != Required::Nothing && !signing.allows_get;
-        return if is_refused { Err(Reason::UnsignedGet) } else { Ok(()) };
+    if !evidence.carried().is_some() {
+        return without(signing, admitted.method, admitted.route);
     }
     let PublicUrl { https, authority } = policies.origin_of(&admitted.agent);
     let message = evidence.message(https, &authority, body);
-    if !evidence.carried().is_some() {
-        return if is_required(signing, admitted.route) { Err(Reason::SignatureMissing) } else { Ok(()) };
-    }
     let scheme = signature::verify(&signing.keys, evidence.carried(), &message).ok_or(Reason::SignatureWrong)?;
     facts.signature = Some(scheme.as_str());
     Ok(())
+}
+
+/// What becomes of a request without a signature.
+fn without(signing: &Signing, method: Method, route: Route) -> Result<(), Reason> {
+    let is_get = method != Method::Post;
+    if is_get && route == Route::Swml && signing.required != Required::Nothing && !signing.allows_get {
+        Err(Reason::UnsignedGet)
+    } else if !is_get && is_required(signing, route) {
+        Err(Reason::SignatureMissing)
+    } else {
+        Ok(())
+    }
 }
 
 /// The signatures for an agent that checks them, over the URL that it takes for its own and the bytes that it gets.

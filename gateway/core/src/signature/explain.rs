@@ -2,16 +2,20 @@
 
 use std::borrow::Cow;
 
-use super::{Carried, Scheme, SigningKey, body_digest, lower_hex, signature};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
+
+use super::{Carried, Scheme, SigningKey, body_digest, is_form, lower_hex, signature};
 
 /// A signature that doesn't verify, and what its operator has.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
-    /// The URL that the platform is told to ask.
+    /// The URL that the platform is told to ask; with its user and password, if it is signed with them.
     pub url: &'a str,
     /// The origin under which the gateway is published, such as `https://agents.example.com`.
     pub public: &'a str,
+    /// The `Content-Type`.
+    pub content_type: &'a str,
     /// The body, as it came.
     pub body: &'a [u8],
     /// What the request carries.
@@ -48,6 +52,8 @@ pub enum Off {
     Scheme(&'static str),
 }
 
+const NO_FORM: &str = "the value is that of a form in scheme B, and the Content-Type is no form's";
+
 /// Tries what is likely. The explanation with the fewest faults wins.
 pub fn explain(attempt: &Attempt<'_>) -> Explanation {
     let values = values(&attempt.carried);
@@ -67,6 +73,8 @@ pub fn explain(attempt: &Attempt<'_>) -> Explanation {
                     if signature(key, *scheme, url, body) != *value {
                         continue;
                     }
+                    let is_no_form = *scheme == Scheme::Form && !is_form(Some(attempt.content_type));
+                    let misread = misread.or(is_no_form.then_some(NO_FORM));
                     let foreign_key = (place >= attempt.listed).then(|| Off::Key(name.clone()));
                     let off = [wrong_url.clone(), wrong_body.map(Off::Body), foreign_key, misread.map(Off::Scheme)];
                     let off: Vec<Off> = off.into_iter().flatten().collect();
@@ -95,7 +103,8 @@ fn values(carried: &Carried<'_>) -> Vec<Value> {
             let value = text(value);
             vec![
                 (value.clone(), Scheme::Sha256, None),
-                (value.to_lowercase(), Scheme::Sha256, Some("the value is not in lower-case hex")),
+                (value.to_lowercase(), Scheme::Sha256, Some(NO_HEX)),
+                (hex_of_base64(&value), Scheme::Sha256, Some(NO_HEX)),
                 (value.clone(), Scheme::Sha1, Some("the value is the SHA-1 one, in the header of the SHA-256 one")),
                 (value, Scheme::Form, Some("the value is scheme B's, in the header of scheme A's SHA-256")),
             ]
@@ -106,7 +115,8 @@ fn values(carried: &Carried<'_>) -> Vec<Value> {
                 (value.clone(), Scheme::Sha1, None),
                 (value.clone(), Scheme::Form, None),
                 (value.clone(), Scheme::BodySha256, None),
-                (value.to_lowercase(), Scheme::Sha1, Some("the value is not in lower-case hex")),
+                (value.to_lowercase(), Scheme::Sha1, Some(NO_HEX)),
+                (hex_of_base64(&value), Scheme::Sha1, Some(NO_HEX)),
                 (value, Scheme::Sha256, Some("the value is the SHA-256 one, in the header of the SHA-1 one")),
             ]
         }
@@ -114,18 +124,27 @@ fn values(carried: &Carried<'_>) -> Vec<Value> {
     }
 }
 
+const NO_HEX: &str = "the value is not in lower-case hex";
+
+fn hex_of_base64(value: &str) -> String {
+    STANDARD.decode(value).map(|bytes| lower_hex(&bytes)).unwrap_or_default()
+}
+
 /// The URL as it is, and others that differ in one thing or in two.
 fn urls(attempt: &Attempt<'_>) -> Vec<(String, Option<Off>)> {
     let given = without_userinfo(attempt.url);
-    let mut urls = vec![attempt.url.to_owned(), given.clone()];
-    for base in [given.clone(), at_origin(&given, attempt.public)] {
+    // What the gateway goes by: its own origin, in whose place the URL may have another.
+    let right = at_origin(&given, attempt.public);
+    let mut urls = vec![right.clone(), given.clone(), attempt.url.to_owned()];
+    for base in [right.clone(), given.clone()] {
         urls.extend(spellings(&base).into_iter().flat_map(|url| spellings(&url)));
     }
     let mut seen: Vec<(String, Option<Off>)> = Vec::new();
     for url in urls {
         if !seen.iter().any(|(known, _)| *known == url) {
             // Port and userinfo are no fault: both spellings are accepted.
-            let is_right = url == attempt.url || url == given || with_other_port(&given).as_ref() == Some(&url);
+            let plain = without_userinfo(&url);
+            let is_right = plain == right || with_other_port(&right).as_ref() == Some(&plain);
             let off = (!is_right).then(|| Off::Url(url.clone()));
             seen.push((url, off));
         }
@@ -164,7 +183,8 @@ fn with_other_port(url: &str) -> Option<String> {
     let (authority, target) = rest.split_at(end);
     let other = match authority.strip_suffix(port) {
         Some(bare) => bare.to_owned(),
-        None if authority.contains(':') => return None,
+        // The colons of an IPv6 address stand before its bracket.
+        None if authority.rsplit(']').next().is_some_and(|port| port.contains(':')) => return None,
         None => format!("{authority}{port}"),
     };
     Some(format!("{scheme}://{other}{target}"))
@@ -224,7 +244,15 @@ mod tests {
         let (_, signer) = keys.iter().find(|(name, _)| name == signer).unwrap();
         let made = sign(signer, signed_url, signed_body);
         let carried = Carried { sha256: Some(made.sha256.as_bytes()), sha1: None };
-        explain(&Attempt { url, public: "https://agents.example.com", body, carried, keys: &keys, listed: 1 })
+        explain(&Attempt {
+            url,
+            public: "https://agents.example.com",
+            content_type: "application/json",
+            body,
+            carried,
+            keys: &keys,
+            listed: 1,
+        })
     }
 
     fn off(url: &str) -> Explanation {
@@ -237,6 +265,12 @@ mod tests {
         assert_eq!(explained(URL, BODY, "bank", URL, BODY), right);
         assert_eq!(explained(URL, BODY, "bank", "https://user:p@ss@agents.example.com/bank?a=%31", BODY), right);
         assert_eq!(explained("https://agents.example.com:443/bank?a=%31", BODY, "bank", URL, BODY), right);
+        // In front of the gateway somebody may ask it under another name: it goes by its own.
+        assert_eq!(explained(URL, BODY, "bank", "https://10.0.0.1:8080/bank?a=%31", BODY), right);
+        let with_userinfo = "https://user:p@ss@agents.example.com/bank?a=%31";
+        assert_eq!(explained(with_userinfo, BODY, "bank", with_userinfo, BODY), right);
+        assert_eq!(with_other_port("https://[::1]/x").as_deref(), Some("https://[::1]:443/x"));
+        assert_eq!(with_other_port("https://[::1]:8443/x"), None);
     }
 
     #[test]
@@ -249,7 +283,8 @@ mod tests {
         ] {
             assert_eq!(explained(signed, BODY, "bank", URL, BODY), off(signed));
         }
-        assert_eq!(explained(URL, BODY, "bank", "https://10.0.0.1:8080/bank?a=%31", BODY), off(URL));
+        let elsewhere = "https://10.0.0.1:8080/bank?a=%31";
+        assert_eq!(explained(elsewhere, BODY, "bank", elsewhere, BODY), off(elsewhere), "the gateway is not there");
     }
 
     #[test]
@@ -272,6 +307,7 @@ mod tests {
             explain(&Attempt {
                 url: URL,
                 public: "https://agents.example.com",
+                content_type: "application/json",
                 body: BODY,
                 carried,
                 keys: &keys,
@@ -282,6 +318,16 @@ mod tests {
         let sha256 = |value| with(Carried { sha256: Some(value), sha1: None });
         assert_eq!(sha256(upper.as_bytes()), off(Off::Scheme("the value is not in lower-case hex")));
         assert!(matches!(sha256(made.sha1.as_bytes()), Explanation::Off(off) if matches!(off[..], [Off::Scheme(_)])));
+        let base64 = STANDARD.encode(keys[0].1.sha256(&[URL.as_bytes(), BODY]));
+        assert_eq!(sha256(base64.as_bytes()), off(Off::Scheme("the value is not in lower-case hex")));
+        let form = signature(&keys[0].1, Scheme::Form, URL, b"a=1");
+        let form = Carried { sha1: Some(form.as_bytes()), sha256: None };
+        let of_form = |content_type| {
+            let public = "https://agents.example.com";
+            explain(&Attempt { url: URL, public, content_type, body: b"a=1", carried: form, keys: &keys, listed: 1 })
+        };
+        assert_eq!(of_form("application/json"), off(Off::Scheme(NO_FORM)));
+        assert!(matches!(of_form("application/x-www-form-urlencoded"), Explanation::Verifies(Scheme::Form, _)));
         assert_eq!(sha256(b"00"), Explanation::Unknown);
         assert_eq!(with(Carried::default()), Explanation::Missing);
     }
