@@ -1,255 +1,149 @@
-//! Every example of the Python SDK that starts without a network runs behind the gateway, and is there what it is alone.
+//! The examples that come with signalwire-sdk, each unchanged behind a gateway of its own: their documents and the answers
+//! of their functions are what they are without it, but for what the gateway has to change.
+//!
+//! `tests/agents/examples.yaml` lists all of them, `tests/agents/run_example.py` starts one.
 
-mod alike;
+mod compare;
+mod document;
+mod subject;
+mod table;
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 
-use alike::Alike;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use table::{Example, LeftOut, Run};
 
 use crate::harness::{
-    agent::{Agent, PASSWORD, USER},
+    agent::Agent,
     gateway::{Gateway, Policy},
-    http::{Answer, Request},
-    platform::{Call, function_call},
-    tests_path,
+    tests_path, until,
 };
 
-/// How many run at once.
-const AT_ONCE: usize = 2;
+/// As many processes of Python start at once as a small machine has processors.
+const WORKERS: usize = 2;
 
-/// A row of `tests/agents/examples.yaml`, which explains the keys.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Example {
-    example: String,
-    #[serde(flatten)]
-    start: Start,
-    #[serde(default)]
-    more: Vec<Start>,
-    #[serde(default)]
-    environment: BTreeMap<String, String>,
-    #[serde(default)]
-    with: BTreeMap<String, Value>,
-    #[serde(default)]
-    outside: BTreeMap<String, String>,
-    #[serde(default)]
-    varies: Vec<String>,
-    left_out: Option<String>,
-    says: Option<String>,
+/// What a job found out.
+#[derive(Debug, Default)]
+struct Report {
+    lines: Vec<String>,
+    problems: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Start {
-    #[serde(default)]
-    arguments: Vec<String>,
-    #[serde(default)]
-    at: Vec<String>,
+/// Something to be run.
+enum Job<'t> {
+    Run(&'t Example, &'t Run),
+    LeftOut(&'t Example, &'t LeftOut),
 }
 
 #[test]
-fn each_is_behind_the_gateway_what_it_is_alone() {
-    let examples = examples();
-    let (next, told) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+fn every_example_of_the_sdk_is_behind_the_gateway_what_it_is_without() {
+    let folder = folder();
+    let table = table::read();
+    let listed: BTreeSet<_> = table.iter().map(|example| example.file.clone()).collect();
+    assert_eq!(listed, files(&folder), "the table lists exactly the examples that there are");
+    assert_eq!(listed.len(), table.len(), "and each of them once");
+
+    let jobs: Vec<_> = table.iter().flat_map(jobs_of).collect();
+    let reports = all_reports(&folder, &jobs);
+    let lines = |of: fn(&Report) -> &Vec<String>| reports.iter().flat_map(of).cloned().collect::<Vec<_>>().join("\n");
+    println!("{}", lines(|report| &report.lines));
+    let problems = lines(|report| &report.problems);
+    assert!(problems.is_empty(), "\n{problems}");
+}
+
+/// Where the examples are, whatever Python's version.
+fn folder() -> PathBuf {
+    let versions = fs::read_dir(tests_path(".cache/venv/sdk/lib")).expect("tests/setup has run");
+    let mut folders =
+        versions.map(|version| version.expect("it can be read").path().join("site-packages/signalwire/_docs/examples"));
+    folders.find(|folder| folder.is_dir()).expect("the SDK comes with examples")
+}
+
+fn files(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).expect("it is a folder");
+    let names = entries.map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".py")).collect()
+}
+
+fn jobs_of(example: &Example) -> Vec<Job<'_>> {
+    match (&example.left_out, &example.runs[..]) {
+        (Some(left_out), []) => vec![Job::LeftOut(example, left_out)],
+        (None, [_, ..]) => example.runs.iter().map(|run| Job::Run(example, run)).collect(),
+        _ => panic!("{} either runs or is left out", example.file),
+    }
+}
+
+/// The reports, in the order of the jobs.
+fn all_reports(folder: &Path, jobs: &[Job<'_>]) -> Vec<Report> {
+    let next = AtomicUsize::new(0);
+    let reports = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..WORKERS {
             scope.spawn(|| {
-                while let Some(example) = examples.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let told_of_it = catch_unwind(AssertUnwindSafe(|| example.try_out()));
-                    let line = told_of_it.unwrap_or_else(|_| format!("{}: FAILED", example.example));
-                    println!("{line}");
-                    told.lock().expect("nobody panics with it").push(line);
+                while let index = next.fetch_add(1, Ordering::Relaxed)
+                    && let Some(job) = jobs.get(index)
+                {
+                    let report = job.report(folder);
+                    reports.lock().unwrap_or_else(PoisonError::into_inner).push((index, report));
                 }
             });
         }
     });
-    let told = told.into_inner().expect("nobody panicked with it");
-    let failed: Vec<_> = told.iter().filter(|line| line.ends_with("FAILED")).collect();
-    assert!(failed.is_empty(), "{failed:?}: what failed is told above");
-    assert!(told.iter().filter(|line| line.contains("documents")).count() >= 40, "too few run: {told:#?}");
+    let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reports.sort_by_key(|(index, _)| *index);
+    reports.into_iter().map(|(_, report)| report).collect()
 }
 
-/// The table, which has a row for each example and no other.
-fn examples() -> Vec<Example> {
-    let text = fs::read_to_string(tests_path("agents/examples.yaml")).expect("the table");
-    let examples: Vec<Example> = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
-    let listed: Vec<String> = examples.iter().map(|example| format!("{}.py", example.example)).collect();
-    let files = fs::read_dir(folder()).expect("the SDK's examples; does tests/setup have to run?");
-    let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
-    let mut there: Vec<String> = names.filter(|name| name.ends_with(".py")).collect();
-    there.sort();
-    assert_eq!(listed, there, "tests/agents/examples.yaml lists other examples than the SDK has");
-    examples
-}
+// === impl Job ===
 
-fn folder() -> PathBuf {
-    let interpreters = fs::read_dir(tests_path(".cache/venv/sdk/lib")).into_iter().flatten().flatten();
-    let folders = interpreters.map(|entry| entry.path().join("site-packages/signalwire/_docs/examples"));
-    folders.into_iter().find(|path| path.is_dir()).expect("the SDK's examples; does tests/setup have to run?")
-}
-
-// === impl Example ===
-
-impl Example {
-    /// Runs it, or finds out that it can't be; a line for the report.
-    fn try_out(&self) -> String {
-        let file = folder().join(format!("{}.py", self.example));
-        if let Some(reason) = &self.left_out {
-            self.is_left_out_rightly(&file);
-            return format!("{}: left out, it {reason}", self.example);
-        }
-        let mut told = Told::default();
-        for start in std::iter::once(&self.start).chain(&self.more) {
-            self.run(&file, start, &mut told);
-        }
-        let Told { documents, urls, unmediated, called, skipped } = told;
-        let unmediated = if unmediated.is_empty() { String::new() } else { format!(", {unmediated:?} not mediated") };
-        let skipped = if skipped.is_empty() { String::new() } else { format!(", left out {skipped:?}") };
-        format!("{}: {documents} documents, {urls} URLs, {called} functions called{unmediated}{skipped}", self.example)
-    }
-
-    fn is_left_out_rightly(&self, file: &Path) {
-        if self.says.is_none() && self.start.at.is_empty() {
-            return;
-        }
-        match (Agent::example(file, &[], &self.environment), &self.says) {
-            (Err(printed), Some(says)) => {
-                assert!(printed.contains(says), "{}: {says} is not in {printed}", self.example)
+impl Job<'_> {
+    /// What it found out; that it could not be run is one of its problems.
+    fn report(&self, folder: &Path) -> Report {
+        let (file, result) = match self {
+            Job::Run(example, run) => {
+                (&example.file, catch_unwind(AssertUnwindSafe(|| run_behind_gateway(folder, example, run))))
             }
-            (Ok(agent), None) => {
-                let status = agent.request("POST", &self.start.at[0]).try_send().map(|answer| answer.status);
-                assert!(status.as_ref().is_ok_and(|status| *status >= 500), "{}: {status:?}", self.example);
+            Job::LeftOut(example, left_out) => {
+                (&example.file, catch_unwind(AssertUnwindSafe(|| leave_out(folder, example, left_out))))
             }
-            (Ok(_), Some(_)) => panic!("{} serves after all", self.example),
-            (Err(printed), None) => panic!("{} does not serve: {printed}", self.example),
-        }
-    }
-
-    fn run(&self, file: &Path, start: &Start, told: &mut Told) {
-        let agent = Agent::example(file, &start.arguments, &self.environment)
-            .unwrap_or_else(|printed| panic!("{} does not serve: {printed}", self.example));
-        for at in &start.at {
-            let (path, query) = at.split_once('?').map_or((at.as_str(), String::new()), |(p, q)| (p, format!("?{q}")));
-            let trip = Trip {
-                example: self,
-                agent: &agent,
-                slash: if path.len() > 1 && path.ends_with('/') { "/" } else { "" },
-            };
-            trip.take(path.trim_end_matches('/'), &query, told);
-        }
-    }
-}
-
-/// What is told of an example.
-#[derive(Default)]
-struct Told {
-    documents: usize,
-    urls: usize,
-    unmediated: Vec<String>,
-    called: usize,
-    skipped: Vec<String>,
-}
-
-/// One of its documents, and all that is in it.
-struct Trip<'e> {
-    example: &'e Example,
-    agent: &'e Agent,
-    /// What ends the path of its document.
-    slash: &'static str,
-}
-
-impl Trip<'_> {
-    fn take(&self, path: &str, query: &str, told: &mut Told) {
-        let name = &self.example.example;
-        let base = if path.is_empty() { "/" } else { path };
-        let gateway = Policy::of(self.agent.address).named("example").at(base).start();
-        let call = Call::new();
-        let target = format!("{path}{}{query}", if path.is_empty() { "/" } else { self.slash });
-        // Some take what they were configured with for their own address, unless they are told, as the gateway does.
-        let host = self.agent.address.to_string();
-        let told_where = self.agent.request("GET", &target).header("X-Forwarded-Host", &host);
-        let own = self.fetch(told_where.header("X-Forwarded-Proto", "http"), &call);
-        let through = self.fetch(gateway.request("GET", &target), &call);
-        assert_eq!((own.status, through.status), (200, 200), "{name} at {target}: {} {}", own.text(), through.text());
-        let alike = Alike { agent: self.agent, gateway: &gateway };
-        let seen =
-            alike.check(&own.json(), &through.json()).unwrap_or_else(|error| panic!("{name} at {target}: {error}"));
-        alike.leaks_nothing(through.text()).unwrap_or_else(|error| panic!("{name} at {target}: {error}"));
-
-        let record = gateway.record_of(&through);
-        let noted = record["not_mediated"].as_array().cloned().unwrap_or_default();
-        for function in &seen.around {
-            // What is no name names no function, also to the SDK.
-            let is_noted = noted.iter().any(|noted| noted["what"] == **function || noted["how"] == "unsuited");
-            assert!(is_noted, "{name}: {function} doesn't pass through the gateway, and nothing says so: {noted:?}");
-        }
-        told.documents += 1;
-        told.urls += seen.urls;
-        told.unmediated
-            .extend(noted.iter().map(|noted| format!("{} {}", noted["what"], noted["how"]).replace('"', "")));
-        for function in &seen.functions {
-            self.call(function, &call, &gateway, told);
-        }
-    }
-
-    fn fetch(&self, request: Request, call: &Call) -> Answer {
-        let request = Request { method: "POST", body: call.to_string().into_bytes(), ..request };
-        request.header("Content-Type", "application/json").send()
-    }
-
-    fn call(&self, function: &alike::Function, call: &Call, gateway: &Gateway, told: &mut Told) {
-        let (example, name) = (&self.example.example, &function.name);
-        if let Some(service) = self.example.outside.get(name) {
-            told.skipped.push(format!("{name}, which asks {service}"));
-            return;
-        }
-        let arguments = self.example.with.get(name).cloned().unwrap_or_else(|| made_up(&function.parameters));
-        let body = function_call(call, name, &arguments).to_string();
-        let ask = |url: &str| Request::post(url, body.clone()).send();
-        let (own, through) = (ask(&function.own_url), ask(&function.url));
-        assert_eq!((own.status, through.status), (200, 200), "{example} {name}: {} {}", own.text(), through.text());
-        assert!(!own.text().contains("token for this function is invalid"), "{example} {name}: {}", own.text());
-        let alike = Alike { agent: self.agent, gateway };
-        let checked = if self.example.varies.contains(name) {
-            alike::same_shape(&own.json(), &through.json())
-        } else {
-            alike.check(&own.json(), &through.json()).map(drop)
         };
-        checked.unwrap_or_else(|error| panic!("{example} {name}: {error}\n{}\n{}", own.text(), through.text()));
-        alike.leaks_nothing(through.text()).unwrap_or_else(|error| panic!("{example} {name}: {error}"));
-        told.called += 1;
+        result.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Report { problems: vec![format!("{file}: {}", text.unwrap_or_default())], ..Report::default() }
+        })
     }
 }
 
-/// Arguments that fit a function's published parameters.
-fn made_up(parameters: &Value) -> Value {
-    let properties = parameters["properties"].as_object();
-    let values = properties.into_iter().flatten().map(|(name, schema)| (name.clone(), made_up_value(schema)));
-    Value::Object(values.collect::<Map<_, _>>())
-}
-
-fn made_up_value(schema: &Value) -> Value {
-    match (schema["enum"].get(0), schema["type"].as_str()) {
-        (Some(first), _) => first.clone(),
-        (None, Some("integer")) => json!(3),
-        (None, Some("number")) => json!(2.5),
-        (None, Some("boolean")) => json!(true),
-        (None, Some("array")) => json!([]),
-        (None, Some("object")) => made_up(schema),
-        (None, _) => json!("2 + 3"),
+fn run_behind_gateway(folder: &Path, example: &Example, run: &Run) -> Report {
+    let mut agent = Agent::example(folder, &example.file, &run.args, &run.env);
+    agent.wait();
+    let policies = run.agents.iter().enumerate().map(|(index, served)| {
+        let policy = Policy::of(agent.address).named(&format!("agent-{index}")).at(&served.path);
+        policy.aliases(&served.aliases).and(&served.policy)
+    });
+    let policies: Vec<_> = policies.collect();
+    let gateway = Gateway::start("", &policies.iter().collect::<Vec<_>>());
+    let mut report = Report::default();
+    for served in &run.agents {
+        let title = format!("{} {} {}", example.file, run.args.join(" "), served.path);
+        subject::check(&title, &agent, &gateway, served, &mut report);
     }
+    report
 }
 
-/// What opens the agent is nowhere in what leaves.
-const SECRETS: [&str; 2] = [USER, PASSWORD];
+/// Runs it to the point where it says what it lacks.
+fn leave_out(folder: &Path, example: &Example, LeftOut { why, prints, env }: &LeftOut) -> Report {
+    let agent = Agent::example(folder, &example.file, &[], env);
+    until(&format!("{} prints {prints:?}", example.file), || agent.printed().contains(prints.as_str()).then_some(()));
+    Report { lines: vec![format!("{}: left out: {why}", example.file)], ..Report::default() }
+}

@@ -50,7 +50,7 @@ fn a_whole_call_is_signed_on_both_sides() {
 #[test]
 fn an_agent_that_knows_itself_by_another_url_is_signed_for_under_that() {
     let agent = Sdk::Python.start_signing(AGENT_SIGNING_KEY, Some("https://old-name.example.com"));
-    let policy = Policy::of(agent.address).known_as("https://old-name.example.com");
+    let policy = Policy::of(agent.address).aliases("https://old-name.example.com");
     let policy = policy.and_platform(SIGNED).and_upstream("signing_key_env: AGENT_SIGNING_KEY");
     let off = policy.start();
     let answer = off.platform().fetch_request("", &Call::new()).send();

@@ -78,9 +78,8 @@ pub enum Bypass {
     Templated,
     /// Its URL is the agent's own, in a protocol that the gateway doesn't carry: nothing is there.
     Protocol,
-    /// Its URL has no business where it stands, or calls no function that has a name: it leaves without a token, and is
-    /// refused where it is asked.
-    Unsuited,
+    /// Its URL is the agent's own, and no token is made for it where it stands: whoever asks there is refused.
+    NoToken,
     /// It would be a way around the gateway, and was cut from the document.
     Cut,
 }
@@ -114,7 +113,7 @@ impl Bypass {
             Bypass::External => "external",
             Bypass::Templated => "templated",
             Bypass::Protocol => "protocol",
-            Bypass::Unsuited => "unsuited",
+            Bypass::NoToken => "no_token",
             Bypass::Cut => "cut",
         }
     }

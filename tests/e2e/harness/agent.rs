@@ -128,23 +128,14 @@ impl Agent {
         Agent { _files: Some(files), ..agent }
     }
 
-    /// An example of the SDK, if it serves anything; else what it printed.
-    pub(crate) fn example(
-        file: &Path,
-        arguments: &[String],
-        environment: &BTreeMap<String, String>,
-    ) -> Result<Agent, String> {
-        let address = free_address();
+    /// One of the examples in this folder, not waited for; it may end at once.
+    pub(crate) fn example(folder: &Path, file: &str, arguments: &[String], env: &BTreeMap<String, String>) -> Agent {
         let mut command = guarded(tests_path(".cache/venv/sdk/bin/python"));
-        command.arg(tests_path("agents/run_example.py")).arg(file).args(arguments);
-        command.env("PORTS", address.port().to_string()).env("PYTHONUNBUFFERED", "1").envs(environment);
-        let mut agent = Agent::start(command, address);
-        let serves = until("the example serves or ends", || {
-            let has_ended = agent.process.ended().is_some();
-            let serves = agent.request("GET", "/ready").try_send().is_ok();
-            (serves || has_ended).then_some(serves)
-        });
-        if serves { Ok(agent) } else { Err(format!("{}{}", agent.process.stdout(), agent.process.stderr())) }
+        command.arg(tests_path("agents/run_example.py")).arg(folder).arg(file).args(arguments).envs(env);
+        for variable in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+            command.env_remove(variable);
+        }
+        Agent::start(command, free_address())
     }
 
     fn start(mut command: std::process::Command, address: SocketAddr) -> Self {
@@ -156,12 +147,14 @@ impl Agent {
         command
             .env("PORT", address.port().to_string())
             .env("SWML_BASIC_AUTH_USER", USER)
-            .env("AGENT_LOG", folder.path().join("agent.jsonl"));
+            .env("AGENT_LOG", folder.path().join("agent.jsonl"))
+            .current_dir(folder.path());
         let process = Process::start(command, folder.path());
         Self { address, folder, _files: None, process }
     }
 
-    fn wait(&mut self) {
+    /// Waits until it serves.
+    pub(crate) fn wait(&mut self) {
         until("the agent is ready", || {
             if let Some(status) = self.process.ended() {
                 panic!("the agent ended with {status}; does tests/setup have to run?\n{}", self.process.stderr());
@@ -169,6 +162,11 @@ impl Agent {
             let answer = self.request("GET", "/ready").try_send();
             answer.is_ok_and(|answer| matches!(answer.status, 200 | 404 | 401)).then_some(())
         });
+    }
+
+    /// What it printed so far.
+    pub(crate) fn printed(&self) -> String {
+        self.process.stdout() + &self.process.stderr()
     }
 
     pub(crate) fn origin(&self) -> String {

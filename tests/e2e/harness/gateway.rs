@@ -97,9 +97,9 @@ impl Policy {
         self
     }
 
-    /// Of an agent that writes this origin into its documents.
-    pub(crate) fn known_as(self, alias: &str) -> Self {
-        Self { aliases: alias.to_owned(), ..self }
+    /// With other origins under which the agent writes its own URLs.
+    pub(crate) fn aliases(self, aliases: &str) -> Self {
+        Self { aliases: aliases.to_owned(), ..self }
     }
 
     pub(crate) fn timeouts(self, timeouts: &str) -> Self {

@@ -118,7 +118,7 @@ impl<'p> Minter<'p> {
         }
         let is_suited = endpoint.suits(place);
         if !is_suited && !is_template {
-            self.note(what, Bypass::Unsuited);
+            self.note(what, Bypass::NoToken);
         }
         let minted = if is_template || !is_suited {
             self.clean_prose(url.text())?.unwrap_or_else(|| url.text().to_owned())
