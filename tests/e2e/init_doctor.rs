@@ -197,6 +197,23 @@ fn behind_a_gateway_the_same_agents_have_no_weakness() {
 }
 
 #[test]
+fn where_signatures_are_asked_for_the_key_is_named() {
+    let agent = Sdk::Rust.shared();
+    let gateway = Policy::of(agent.address).and_platform("signing_keys_env: [SIGNING_KEY]").start();
+    let url = format!("http://{GATEWAY_USER}:{GATEWAY_PASSWORD}@{}/bank", gateway.listen());
+    let (code, _, told) = Folder::new("", &[]).run_to_the_end(&["doctor", "--upstream", &url]);
+    assert!(code == Some(2) && told.contains("--signing-key-env"), "{told}");
+    let (code, found, report) = doctor(&url, &["--signing-key-env", "SIGNING_KEY"]);
+    assert_eq!((code, found), (Some(0), vec![]), "{report}");
+    let key = ["init", "--upstream", &url, "--output", "-", "--signing-key-env", "SIGNING_KEY"];
+    let (code, written, told) = Folder::new("", &[]).run_to_the_end(&key);
+    assert!(code == Some(0) && written.contains("get_balance"), "{written}{told}");
+    let (code, _, told) =
+        Folder::new("", &[]).run_to_the_end(&["doctor", "--upstream", &url, "--signing-key-env", "NO_KEY"]);
+    assert!(code == Some(2) && told.contains("NO_KEY is not set"), "{told}");
+}
+
+#[test]
 fn forged_headers_can_be_left_out() {
     let agent = Sdk::Old.start();
     let tap = agent.tap();

@@ -37,9 +37,10 @@ const INSIDE: [&str; 8] = [
 ];
 
 /// Keys of credentials, which go with the URL that they are for.
-const CREDENTIALS: [&str; 8] = [
+const CREDENTIALS: [&str; 9] = [
     "web_hook_auth_user",
     "web_hook_auth_password",
+    "web_hook_auth_pass",
     "auth_user",
     "auth_password",
     "user",

@@ -125,6 +125,9 @@ struct DoctorArgs {
     /// The agent, or a gateway before it, with the user and password that it asks for
     #[arg(long, value_name = "URL")]
     upstream: String,
+    /// The environment variable with the signing key, if signatures are asked for
+    #[arg(long, value_name = "NAME")]
+    signing_key_env: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -142,6 +145,9 @@ struct InitArgs {
     /// The agent, with the user and password that it asks for, such as http://user:password@127.0.0.1:3000/bank
     #[arg(long, value_name = "URL")]
     upstream: String,
+    /// The environment variable with the signing key, if signatures are asked for
+    #[arg(long, value_name = "NAME")]
+    signing_key_env: Option<String>,
     /// The file to write, or - to print it [default: policies/<name>.yaml]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -162,16 +168,16 @@ pub fn main() -> ExitCode {
             (None, None) => Ok(()),
         },
         Command::Check { config } => check(&config),
-        Command::Init(InitArgs { upstream, output, agent, force }) => {
-            Init { upstream, output, name: agent, force }.run()
+        Command::Init(InitArgs { upstream, signing_key_env, output, agent, force }) => {
+            Init { upstream, signing_key_env, output, name: agent, force }.run()
         }
         Command::Signature { command: Signature::Explain(explain) } => match questioned(explain).explain() {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::FAILURE,
             Err(error) => Err(error),
         },
-        Command::Doctor(DoctorArgs { upstream, json, no_forged_headers, call }) => {
-            return Doctor { upstream, json, forge: !no_forged_headers, call }.run();
+        Command::Doctor(DoctorArgs { upstream, signing_key_env, json, no_forged_headers, call }) => {
+            return Doctor { upstream, signing_key_env, json, forge: !no_forged_headers, call }.run();
         }
         Command::Demo => demo::run(),
         Command::HashPassword => hash_password(),

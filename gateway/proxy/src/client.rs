@@ -2,7 +2,7 @@
 //!
 //! It is no way past the gateway: what passes through that goes by [`upstream`](crate::upstream), with a permit.
 
-use std::{cell::Cell, io::Read, sync::Arc, time::Duration};
+use std::{cell::Cell, io::Read, os::unix::ffi::OsStringExt, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::json;
@@ -10,6 +10,7 @@ use swaigate_core::{
     basic, json,
     policy::{Agent, Policies, compile_for_upstream},
     secret::Secret,
+    signature::{self, MIN_KEY, Made, SigningKey},
     swml,
 };
 use ureq::{
@@ -34,8 +35,16 @@ const NO_GATEWAY: &str = "http://gateway.invalid";
 /// A way to one agent.
 pub struct Client {
     http: ureq::Agent,
+    signing_key: Option<SigningKey>,
     policies: Policies,
     left: Cell<u32>,
+}
+
+fn signing_key(variable: &str) -> anyhow::Result<SigningKey> {
+    let value =
+        std::env::var_os(variable).with_context(|| format!("the environment variable {variable} is not set"))?;
+    let key = SigningKey::new(Secret::new(value.into_vec()));
+    key.with_context(|| format!("{variable}: a signing key has at least {MIN_KEY} bytes"))
 }
 
 /// What is asked.
@@ -56,8 +65,10 @@ pub struct Question<'q> {
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credentials {
-    /// Whoever has the user and password in the URL.
+    /// Whoever has the user and password in the URL, and the signing key if there is one.
     Own,
+    /// The same without the signing key.
+    Unsigned,
     /// A stranger.
     None,
     /// A stranger who guesses.
@@ -76,11 +87,13 @@ pub struct Answer {
 // === impl Client ===
 
 impl Client {
-    /// For the agent at this URL, whose user and password are the agent's own.
+    /// For the agent at this URL, whose user and password are the agent's own. `signing_key_env` names the variable with
+    /// the key by which the agent knows the platform's requests.
     ///
     /// # Errors
-    /// If it is no agent's URL, or the machine's root certificates can't be read.
-    pub fn new(url: &str) -> anyhow::Result<Self> {
+    /// If it is no agent's URL, there is no key, or the machine's root certificates can't be read.
+    pub fn new(url: &str, signing_key_env: Option<&str>) -> anyhow::Result<Self> {
+        let signing_key = signing_key_env.map(signing_key).transpose()?;
         let agent = compile_for_upstream(url, &run::seed()?).map_err(|mistakes| reload::told(&mistakes))?;
         let tls = if agent.upstream.https { Some(tls()?) } else { None };
         let config = ureq::Agent::config_builder()
@@ -95,7 +108,7 @@ impl Client {
         let public = NO_GATEWAY.parse()?;
         let policies = Policies::new(public, vec![agent], keys::ephemeral_ring()?);
         let policies = policies.map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))?;
-        Ok(Self { http: config.new_agent(), policies, left: Cell::new(MAX_REQUESTS) })
+        Ok(Self { http: config.new_agent(), signing_key, policies, left: Cell::new(MAX_REQUESTS) })
     }
 
     /// The agent as a policy would have it, and alone.
@@ -106,6 +119,11 @@ impl Client {
     /// The agent.
     pub fn agent(&self) -> &Arc<Agent> {
         &self.policies.agents()[0]
+    }
+
+    /// Whether requests are signed.
+    pub fn has_signing_key(&self) -> bool {
+        self.signing_key.is_some()
     }
 
     /// A path below the agent's own.
@@ -133,9 +151,14 @@ impl Client {
         let left = self.left.get().checked_sub(1).context("enough was asked; this is a defect")?;
         self.left.set(left);
         let url = format!("{}{}", self.origin(), question.target);
-        let mut request = http::Request::builder().method(&question.method).uri(url);
+        let mut request = http::Request::builder().method(&question.method).uri(&url);
         if let Some(header) = self.authorization(question.credentials) {
             request = request.header("Authorization", header.expose());
+        }
+        let signer = self.signing_key.as_ref().filter(|_| question.credentials == Credentials::Own);
+        if let Some(key) = signer.filter(|_| question.method == http::Method::POST) {
+            let Made { sha1, sha256 } = signature::sign(key, &url, &question.body);
+            request = request.header("X-SignalWire-Signature", sha1).header("X-SignalWire-SHA256-Signature", sha256);
         }
         for (name, value) in &question.headers {
             request = request.header(*name, *value);
@@ -153,7 +176,9 @@ impl Client {
 
     fn authorization(&self, credentials: Credentials) -> Option<Secret> {
         match credentials {
-            Credentials::Own => self.agent().upstream.credentials.as_ref().map(|own| own.header.clone()),
+            Credentials::Own | Credentials::Unsigned => {
+                self.agent().upstream.credentials.as_ref().map(|own| own.header.clone())
+            }
             Credentials::None => None,
             Credentials::Wrong => Some(basic::header("swaigate", b"a password that nobody has")),
         }
@@ -174,7 +199,10 @@ impl Client {
                 bail!("{place} asks for a password; write `--upstream http://user:password@…`, with the agent's own")
             }
             401 => bail!("{place} refuses the user and password in the URL"),
-            403 => bail!("{place} answers 403: perhaps it has a signing key, and asks for the platform's signature"),
+            403 => bail!(
+                "{place} answers 403: perhaps it asks for the platform's signature; name the variable that holds the key \
+                 with `--signing-key-env`"
+            ),
             status => bail!("{place} answers {status}, and no SWML"),
         }
         let text = String::from_utf8(answer.body)?;

@@ -23,6 +23,8 @@ use crate::client::{Client, Credentials};
 pub struct Init {
     /// The agent's URL, with its own user and password.
     pub upstream: String,
+    /// The variable with the signing key, if the agent asks for signatures.
+    pub signing_key_env: Option<String>,
     /// The file, `-` for standard output; `policies/<name>.yaml` unless it is given.
     pub output: Option<PathBuf>,
     /// The agent's name; the last segment of its path unless it is given.
@@ -39,7 +41,7 @@ impl Init {
     /// # Errors
     /// If the agent doesn't answer with a document, or the file is there already or can't be written.
     pub fn run(&self) -> anyhow::Result<()> {
-        let client = Client::new(&self.upstream)?;
+        let client = Client::new(&self.upstream, self.signing_key_env.as_deref())?;
         let name = self.name.clone().unwrap_or_else(|| name_of(client.agent()));
         let output = self.output.clone().unwrap_or_else(|| PathBuf::from(format!("policies/{name}.yaml")));
         let is_printed = output.as_os_str() == "-";

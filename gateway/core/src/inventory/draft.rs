@@ -75,7 +75,7 @@ impl Draft<'_> {
         let serves = "the agent answers at /mcp, where functions run without their token. The gateway keeps it shut.";
         warn(self.serves_mcp, serves.into());
         let lists = "the document names MCP servers (`mcp_servers`): the platform calls their functions by itself, unseen \
-                     by the gateway. One at the agent's own /mcp makes the gateway refuse the document.";
+                     by the gateway. One at the agent's own /mcp is cut from the document.";
         warn(mcp_servers, lists.into());
         let includes_some =
             "the document includes functions of other servers (`SWAIG.includes`), which are not listed here.";
