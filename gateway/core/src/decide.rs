@@ -13,6 +13,7 @@
 //! agent is reached only with a [`Permit`].
 
 mod admit;
+mod checks;
 mod conclude;
 mod judge;
 mod redirect;
@@ -24,8 +25,9 @@ mod stream;
 use std::sync::Arc;
 
 pub use admit::{Admission, Admitted, Head, Pending, admit};
+pub use checks::{CallEvent, CallKey, CellKey, Check, Family, Subject};
 pub use conclude::{Answers, Forward, Permit, Refusal, conclude};
-pub use judge::{CallEvent, CallKey, CellKey, Check, Family, Moment, Plan, Subject, judge};
+pub use judge::{Moment, Plan, judge};
 pub use release::{AgentAnswer, release};
 pub use stream::{AgentHead, release_head};
 

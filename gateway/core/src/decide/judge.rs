@@ -1,28 +1,27 @@
 //! Step two: what the body adds. A plan comes out: what the state store has to be asked, and what is forwarded then.
 
-use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+mod body;
 
+use std::sync::Arc;
+
+use body::{arguments_of, object};
 use sha2::{Digest, Sha256};
 
 use super::{
     Admitted, Denial,
     admit::reason_of,
-    rewrite::{Lineage, seconds},
+    checks::{CallEvent, Check, Family, address_subject, call_check, ended, rate_check, rate_checks},
+    rewrite::Lineage,
     signed,
 };
 use crate::{
     call::{self, Caller},
-    id::{AgentName, CallDigest, CallerDigest, DocumentId, FunctionName, RepeatKey},
-    json::{self, Edits, JsonError, Node, Value},
+    id::{CallDigest, CallerDigest, DocumentId, FunctionName, RepeatKey},
+    json::{Edits, Node},
     keys::Key,
-    policy::{Agent, Exposed, ExposedPath, Limit, Per, Policies, Unbound, UnidentifiedCallers},
+    policy::{Agent, Exposed, Policies, Unbound},
     record::{Facts, Medium},
     route::Method,
-    sanitize,
     signature::Made,
     time::Timestamp,
     token::{self, Binding, Kind, VerifiedToken},
@@ -55,96 +54,6 @@ pub struct Plan {
     pub(super) exposed: Option<Arc<Exposed>>,
     repeat: Option<RepeatKey>,
     checks: Vec<Check>,
-}
-
-/// A question to the state store. All of a plan's are answered at once, and a request that one of them refuses counts for
-/// none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
-    /// May one more request be counted in this cell?
-    Rate(CellKey),
-    /// Is this the call that owns the document, or is it the first to use it?
-    Bind {
-        /// The document.
-        document: DocumentId,
-        /// The call that uses it.
-        call: CallDigest,
-        /// The last second in which a first use is accepted, in Unix seconds.
-        until: u32,
-        /// When the document's tokens die, in Unix seconds: from then on the answer needn't be kept.
-        expiry: u32,
-    },
-    /// Does the call go on? What happens to it is remembered with the answer.
-    Call {
-        /// The call, at an agent.
-        call: CallKey,
-        /// What happens.
-        event: CallEvent,
-        /// How many seconds after its end it is served.
-        grace: u32,
-        /// When its last token dies, in Unix seconds: from then on nothing needs to be known of it.
-        expiry: u32,
-    },
-}
-
-/// A call, at one of the agents that it is or was at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CallKey {
-    /// The call.
-    pub call: CallDigest,
-    /// The agent.
-    pub agent: AgentName,
-}
-
-/// What happens to a call at an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallEvent {
-    /// A document is made for it. A call that has ended at one agent and goes on at another may come back.
-    Fetched,
-    /// One of its functions is called.
-    Used,
-    /// It has ended there. That is never refused.
-    Ended {
-        /// When the document left that says so, in Unix seconds: a later one may still go on.
-        issued: u32,
-    },
-}
-
-/// Which requests are counted together.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CellKey {
-    /// At which agent.
-    pub agent: AgentName,
-    /// Which of its requests.
-    pub family: Family,
-    /// By which limit: a changed limit counts anew, an unchanged one goes on counting over a reload.
-    pub limit: Limit,
-    /// Whose.
-    pub subject: Subject,
-}
-
-/// Requests of one sort.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// Function calls.
-    Functions,
-    /// Calls that begin: SWML fetches without a token.
-    Fetches,
-    /// Requests for paths that one item of the policy exposes.
-    Exposed(ExposedPath),
-}
-
-/// Whose requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Subject {
-    /// One caller's.
-    Caller(CallerDigest),
-    /// One call's.
-    Call(CallDigest),
-    /// One address's; of an IPv6 address only the first 64 bits, since a host has all of the rest.
-    Address(IpAddr),
-    /// Those of all callers, or clients, who can't be told apart.
-    Unidentified,
 }
 
 /// Looks at a request's body.
@@ -406,151 +315,9 @@ fn caller_digest(body: &Node<'_>, token: &VerifiedToken, key: &Key, facts: &mut 
     counts
 }
 
-/// What is asked of a call's state, for an event at this agent.
-fn call_check(agent: &Agent, call: CallDigest, event: CallEvent, expiry: u32) -> Check {
-    let call = CallKey { call, agent: agent.name.clone() };
-    Check::Call { call, event, grace: seconds(agent.tokens.ended_grace), expiry }
-}
-
-fn ended(token: &VerifiedToken) -> CallEvent {
-    CallEvent::Ended { issued: token.claims().issued }
-}
-
 /// The platform sends a request again with the same URL and the same bytes. The token stands for the URL.
 fn repeat_key(token: &VerifiedToken, body: &[u8]) -> RepeatKey {
     RepeatKey(Sha256::new().chain_update(token.mac()).chain_update(body).finalize().into())
-}
-
-// === limits ===
-
-fn caller_subject(agent: &Agent, caller: Option<CallerDigest>) -> Option<Subject> {
-    match (caller, agent.unidentified_callers) {
-        (Some(caller), _) => Some(Subject::Caller(caller)),
-        (None, UnidentifiedCallers::Shared) => Some(Subject::Unidentified),
-        (None, UnidentifiedCallers::PerCall) => None,
-    }
-}
-
-/// Whose request it is by its source; all whose source isn't known are one.
-fn address_subject(client: Option<IpAddr>) -> Subject {
-    match client.map(|address| address.to_canonical()) {
-        Some(IpAddr::V6(address)) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            Subject::Address(Ipv6Addr::from(network).into())
-        }
-        Some(address @ IpAddr::V4(_)) => Subject::Address(address),
-        None => Subject::Unidentified,
-    }
-}
-
-fn rate_checks(
-    admitted: &Admitted,
-    family: &Family,
-    caller: Option<CallerDigest>,
-    call: Option<CallDigest>,
-) -> impl Iterator<Item = Check> {
-    let agent = &admitted.agent;
-    agent.limits.iter().filter_map(move |limit| {
-        let subject = match limit.per {
-            Per::Caller => caller_subject(agent, caller)?,
-            Per::Call => Subject::Call(call?),
-            Per::Address => address_subject(admitted.client),
-        };
-        Some(rate_check(agent, family, limit, subject))
-    })
-}
-
-fn rate_check(agent: &Agent, family: &Family, limit: &Limit, subject: Subject) -> Check {
-    Check::Rate(CellKey { agent: agent.name.clone(), family: family.clone(), limit: limit.clone(), subject })
-}
-
-// === the body ===
-
-fn object<'b>(body: &'b [u8], facts: &mut Facts) -> Result<Node<'b>, Reason> {
-    let parsed = json::parse(body).map_err(|error| {
-        facts.detail = Some(error.to_string());
-        match error {
-            JsonError::NotUtf8 | JsonError::Malformed { .. } => Reason::BodyNotJson,
-            JsonError::DuplicateKey { .. } => Reason::BodyDuplicateKey,
-            JsonError::TooDeep => Reason::BodyTooDeep,
-        }
-    })?;
-    if !parsed.is_object() {
-        facts.detail = Some("not an object".to_owned());
-        return Err(Reason::BodyNotJson);
-    }
-    // Go and .NET read `Function` as `function`; which of the two counts is theirs to say.
-    if has_keys_of_one_word(&parsed) {
-        facts.detail = Some("two keys differ in their case alone".to_owned());
-        return Err(Reason::BodyDuplicateKey);
-    }
-    Ok(parsed)
-}
-
-fn has_keys_of_one_word(object: &Node<'_>) -> bool {
-    let keys = || object.members().iter().map(|member| member.key.as_ref());
-    // The platform's own keys are plain, but for one or two: no two plain keys fold into one.
-    let is_plain = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if keys().all(is_plain) {
-        return false;
-    }
-    let mut seen = HashSet::new();
-    !keys().all(|key| seen.insert(folded(key)))
-}
-
-/// A key as parsers compare it that don't tell the case: Go's folds also the long s and the Kelvin sign.
-fn folded(key: &str) -> String {
-    key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
-}
-
-/// A function's arguments, wherever the SDKs look for them (PROTOCOL.md, 4.6).
-enum Arguments<'b, 'n> {
-    Parsed(&'n Node<'b>),
-    Raw(&'n str),
-}
-
-/// Finds the arguments.
-///
-/// # Errors
-/// [`Reason::ArgumentsDisagree`] if one SDK would read others than another: `raw` that is JSON and means something else
-/// than `parsed[0]`, `raw` that can be read two ways, or the flat `arguments` beside `argument`.
-fn arguments_of<'b, 'n>(body: &'n Node<'b>) -> Result<Option<Arguments<'b, 'n>>, Reason> {
-    let flat = body.get("arguments");
-    let Some(argument) = body.get("argument") else {
-        return Ok(flat.map(Arguments::Parsed));
-    };
-    if flat.is_some() {
-        return Err(Reason::ArgumentsDisagree);
-    }
-    if let Value::String(raw) = &argument.value {
-        return Ok(Some(Arguments::Raw(raw)));
-    }
-    let parsed = argument.get("parsed").and_then(|parsed| parsed.items().first());
-    let raw = argument.str_at("raw");
-    match (parsed, raw) {
-        (Some(parsed), Some(raw)) => match json::parse(raw.as_bytes()) {
-            Ok(from_raw) if !from_raw.means(parsed) => Err(Reason::ArgumentsDisagree),
-            Err(JsonError::DuplicateKey { .. } | JsonError::TooDeep) => Err(Reason::ArgumentsDisagree),
-            // The platform mends what a model wrote badly: then only `parsed` is JSON.
-            Ok(_) | Err(JsonError::NotUtf8 | JsonError::Malformed { .. }) => Ok(Some(Arguments::Parsed(parsed))),
-        },
-        (Some(parsed), None) => Ok(Some(Arguments::Parsed(parsed))),
-        (None, Some(raw)) => Ok(Some(Arguments::Raw(raw))),
-        (None, None) => Ok(None),
-    }
-}
-
-impl Arguments<'_, '_> {
-    fn redacted(&self, text: &str, agent: &Agent) -> String {
-        match self {
-            Arguments::Parsed(node) => sanitize::redact(node, text, &agent.sensitive),
-            Arguments::Raw(raw) => match json::parse(raw.as_bytes()) {
-                Ok(node) => sanitize::redact(&node, raw, &agent.sensitive),
-                // What can't be taken apart can't be redacted either.
-                Err(_) => json::quote(sanitize::REDACTED),
-            },
-        }
-    }
 }
 
 /// Some SDKs read a `meta_data_token` as their own security token (PROTOCOL.md, 2.3), so ours goes before they see it.
