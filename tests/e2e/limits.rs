@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::harness::{
     agent::Sdk,
     gateway::{Folder, Gateway, Policy},
+    http::Request,
     platform::{Call, Document, Platform},
 };
 
@@ -173,4 +174,28 @@ fn refused_calls_count_for_nobody() {
     forged.url.push_str("&x=1");
     (0..5).for_each(|_| assert_eq!(forged.send().status, 403));
     assert_eq!(answered(&document, &call, 4), 3);
+}
+
+#[test]
+fn a_text_message_and_a_chat_are_refused_in_their_own_form() {
+    let gateway = Policy::of(Sdk::Rust.shared().address).and("limits: [{ per: caller, allow: 1, every: 1h }]").start();
+    let platform = gateway.platform();
+    let call = Call::new();
+    let message = json!({ "message": { "message_id": call.id, "direction": "inbound", "type": "sms",
+        "from": call.from, "to": "+15559990001", "body": "hello" }, "params": {} });
+    let ask = |body: &serde_json::Value| {
+        Request::post(&platform.url, body.to_string()).with_user(&platform.user, &platform.password).send()
+    };
+    assert_eq!(gateway.reason_of(&ask(&message)), "ok");
+    let refused = ask(&message);
+    assert_eq!(gateway.record_of(&refused)["medium"], "messaging");
+    assert_eq!(refused.json()["sections"]["main"], json!([{ "reply": { "body": SAID } }]));
+
+    let chat = Call { from: call.from.clone(), ..Call::new() };
+    let mut body: serde_json::Value = serde_json::from_str(&chat.to_string()).expect("it is JSON");
+    body["params"] = json!({ "user_meta_data": { "url": "https://shop.example.com" } });
+    let refused = ask(&body);
+    assert_eq!(gateway.record_of(&refused)["medium"], "chat");
+    let prompt = refused.json()["sections"]["main"][0]["ai"]["prompt"]["text"].clone();
+    assert!(prompt.as_str().is_some_and(|text| text.ends_with(SAID)), "{prompt}");
 }

@@ -106,6 +106,10 @@ impl Repeat {
 }
 
 impl Bypass {
+    /// Every way around.
+    pub const ALL: [Bypass; 6] =
+        [Bypass::DataMap, Bypass::External, Bypass::Templated, Bypass::Protocol, Bypass::NoToken, Bypass::Cut];
+
     /// Its name in audit records and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -115,6 +119,19 @@ impl Bypass {
             Bypass::Protocol => "protocol",
             Bypass::NoToken => "no_token",
             Bypass::Cut => "cut",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_page_explains_every_way_around() {
+        let page = include_str!("../../../policies/README.md");
+        for how in Bypass::ALL {
+            assert!(page.contains(&format!("| `{}` |", how.as_str())), "policies/README.md lacks a row for {how:?}");
         }
     }
 }
