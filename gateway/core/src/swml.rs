@@ -27,6 +27,8 @@ pub struct Survey<'d> {
     pub prose: Vec<(&'d Node<'d>, &'d str)>,
     /// Members in whose keys a URL occurs, each with the object around it.
     pub keys: Vec<(&'d Node<'d>, &'d Member<'d>)>,
+    /// How many AIs there are, one after the other or one instead of the other.
+    pub sessions: usize,
     /// Functions that the platform runs by itself, by name.
     pub data_maps: Vec<&'d str>,
     /// Webhook URLs that the platform makes from a template: the function's name, or the key.
@@ -196,7 +198,11 @@ impl<'d> Survey<'d> {
                     }
                 }
                 "defaults" if holds_functions && member.node.is_object() => self.defaults(&member.node),
-                key => self.walk(&member.node, Context { key, outer, object: Some(node) }),
+                key => {
+                    // Sidecars listen beside an AI, and send no summary.
+                    self.sessions += usize::from(matches!(key, "ai" | "amazon_bedrock") && member.node.is_object());
+                    self.walk(&member.node, Context { key, outer, object: Some(node) });
+                }
             }
         }
     }

@@ -58,6 +58,8 @@ pub struct Claims {
     pub expiry: u32,
     /// The first 8 bytes of the SHA-256 of the function's published `parameters`; zeros for what is no function.
     pub schema: [u8; 8],
+    /// Whether the document has several AIs: then the end of one is not the call's.
+    pub is_one_of_several: bool,
 }
 
 /// What a token is bound to without carrying it.
@@ -130,6 +132,8 @@ mod flag {
     pub(super) const NO_CALLER: u8 = 2;
     /// The agent's URL ended in a `?` with nothing behind it.
     pub(super) const BARE_QUERY: u8 = 4;
+    /// The document has several AIs.
+    pub(super) const ONE_OF_SEVERAL: u8 = 8;
 }
 
 /// A token of these claims for this URL, as the value of [`PARAMETER`].
@@ -218,6 +222,14 @@ impl Kind {
         }
     }
 
+    /// Whether requests of this kind may say that an AI's part in a call is over.
+    pub fn ends_a_session(self) -> bool {
+        match self {
+            Kind::Hook | Kind::Summary => true,
+            Kind::Tool | Kind::Debug | Kind::Includes | Kind::Swml | Kind::Callback | Kind::Asset => false,
+        }
+    }
+
     fn code(self) -> u8 {
         match self {
             Kind::Tool => 1,
@@ -287,6 +299,7 @@ impl UnverifiedToken {
             call: Some(CallDigest(reader.take()?)).filter(|_| flags & flag::NO_CALL == 0),
             caller: Some(CallerDigest(reader.take()?)).filter(|_| flags & flag::NO_CALLER == 0),
             schema: reader.take()?,
+            is_one_of_several: flags & flag::ONE_OF_SEVERAL != 0,
         };
         Ok(Self { key, claims, bare_query: flags & flag::BARE_QUERY != 0, signed, mac })
     }
@@ -369,6 +382,9 @@ fn encode(key: &Key, claims: &Claims, binding: &Binding<'_>) -> [u8; SIGNED] {
     }
     if claims.caller.is_none() {
         flags |= flag::NO_CALLER;
+    }
+    if claims.is_one_of_several {
+        flags |= flag::ONE_OF_SEVERAL;
     }
     if binding.query == Some("") {
         flags |= flag::BARE_QUERY;

@@ -400,7 +400,8 @@ fn check_token(world: &World, wanted: &Wanted, query: &str, case: &DocumentCase)
     let binding = Binding { agent: &name, function: &wanted.function, path, query };
     let verified =
         token.verify(world.policies.keys(), &binding, NOW).map_err(|error| format!("{error}: {wanted:?}"))?;
-    let Claims { kind, call, caller, .. } = *verified.claims();
+    let Claims { kind, call, caller, is_one_of_several, .. } = *verified.claims();
+    same("several", &is_one_of_several.to_string(), &wanted.claims.is_one_of_several.to_string())?;
     same("kind", &format!("{kind:?}"), &format!("{:?}", wanted.kind))?;
     same("call", &format!("{call:?}"), &format!("{:?}", call_of(case).map(world::call_digest)))?;
     let of_url = case.answers.as_deref().map(self::wanted).transpose()?.map(|wanted| wanted.claims.caller);
@@ -604,6 +605,7 @@ fn wanted(text: &str) -> Result<Wanted, String> {
             "call" => claims.call = Some(world::call_digest(value)),
             "unbound" => (claims.call, claims.caller) = (None, None),
             "caller" => claims.caller = Some(world::caller_digest(value)),
+            "several" => claims.is_one_of_several = true,
             "nobody" => claims.caller = None,
             "document" => claims.document.0[0] = value.parse().map_err(|_| "no byte")?,
             "lives" => claims.expiry = claims.issued + value.parse::<u32>().map_err(|_| "no seconds")?,

@@ -105,8 +105,10 @@ pub(super) fn call_check(agent: &Agent, call: CallDigest, event: CallEvent, expi
     Check::Call { call, event, grace: seconds(agent.tokens.ended_grace), expiry }
 }
 
-pub(super) fn ended(token: &VerifiedToken) -> CallEvent {
-    CallEvent::Ended { issued: token.claims().issued }
+/// What the end of an AI's part in a call is to the call; nothing, where the document has more of them.
+pub(super) fn ended(token: &VerifiedToken) -> Option<CallEvent> {
+    let claims = token.claims();
+    (!claims.is_one_of_several).then_some(CallEvent::Ended { issued: claims.issued })
 }
 
 // === limits ===

@@ -175,7 +175,7 @@ fn judge_function(
         checks.push(call_check(agent, bound.call, CallEvent::Used, expiry));
         checks.extend(rate_checks(admitted, &Family::Functions, caller, Some(bound.call)));
     } else if function.is_hangup() {
-        checks.push(call_check(agent, bound.call, ended(&token), expiry));
+        checks.extend(ended(&token).map(|event| call_check(agent, bound.call, event, expiry)));
     }
     let lineage = Lineage::of_token(&token, bound.call, agent);
     let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);
@@ -199,7 +199,8 @@ fn judge_callback(
     let mut checks = Vec::from_iter(bound.check);
     let is_summary = kind == Kind::Summary;
     if is_summary && call::is_over(&parsed) {
-        checks.push(call_check(&admitted.agent, bound.call, ended(&token), token.claims().expiry));
+        let expiry = token.claims().expiry;
+        checks.extend(ended(&token).map(|event| call_check(&admitted.agent, bound.call, event, expiry)));
     }
     let lineage = Lineage::of_token(&token, bound.call, &admitted.agent);
     // An event is advice; a summary is work, which the platform hands in again until it is taken.

@@ -35,6 +35,7 @@ pub(crate) struct Minter<'p> {
     lineage: Lineage,
     passwords: HashMap<(AgentName, Kind), String>,
     unmediated: Vec<Unmediated>,
+    has_several_sessions: bool,
 }
 
 // === impl Minter ===
@@ -43,7 +44,15 @@ impl<'p> Minter<'p> {
     /// For a document that `writer` wrote. `None` if the lineage's key is no longer listed.
     pub(crate) fn new(policies: &'p Policies, writer: &'p Agent, lineage: Lineage) -> Option<Self> {
         let key = policies.keys().find(lineage.key)?;
-        Some(Self { policies, writer, key, lineage, passwords: HashMap::new(), unmediated: Vec::new() })
+        Some(Self {
+            policies,
+            writer,
+            key,
+            lineage,
+            passwords: HashMap::new(),
+            unmediated: Vec::new(),
+            has_several_sessions: false,
+        })
     }
 
     /// The text with every owned URL minted; `None` if there is nothing to change.
@@ -60,7 +69,8 @@ impl<'p> Minter<'p> {
     }
 
     fn rewrite_within(&mut self, text: &str, root: &Node<'_>, depth: usize) -> Result<Option<String>, Reason> {
-        let Survey { urls, embedded, prose, keys, data_maps, templated, .. } = swml::survey(root);
+        let Survey { urls, embedded, prose, keys, sessions, data_maps, templated, .. } = swml::survey(root);
+        self.has_several_sessions |= sessions > 1;
         data_maps.into_iter().for_each(|function| self.note(function, Bypass::DataMap));
         let mut edits = Edits::default();
         let mut cut = Cut::default();
@@ -258,6 +268,7 @@ impl<'p> Minter<'p> {
     fn mint(&mut self, url: &HttpUrl<'_>, owned: &Owned, place: &UrlPlace<'_>) -> String {
         let query = url.query().and_then(own_query);
         let claims = self.lineage.claims(place.kind, place.schema);
+        let claims = Claims { is_one_of_several: self.has_several_sessions && place.kind.ends_a_session(), ..claims };
         let binding = Binding {
             agent: &owned.agent.name,
             function: place.function,

@@ -19,6 +19,7 @@ fn claims(kind: Kind) -> Claims {
         issued: NOW.unix_seconds(),
         expiry: NOW.unix_seconds() + 60,
         schema: [6; 8],
+        is_one_of_several: false,
     }
 }
 

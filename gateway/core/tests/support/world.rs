@@ -216,6 +216,7 @@ impl Wanted {
             issued,
             expiry: issued + 3600,
             schema: [0; 8],
+            is_one_of_several: false,
         };
         Self {
             kind,

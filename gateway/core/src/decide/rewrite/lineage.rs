@@ -82,7 +82,7 @@ impl Lineage {
             Kind::Hook | Kind::Summary | Kind::Debug | Kind::Callback => self.callback_expiry,
         };
         let Self { document, call, caller, issued, .. } = *self;
-        Claims { kind, document, call, caller, issued, expiry, schema }
+        Claims { kind, document, call, caller, issued, expiry, schema, is_one_of_several: false }
     }
 }
 
