@@ -72,7 +72,10 @@ impl Repeats {
     pub(super) fn finish(&self, key: RepeatKey, outcome: Outcome, now: Instant) {
         let mut table = self.hold();
         let Some(Request::UnderWay(waiting)) = table.requests.remove(&key) else { return };
-        if let Ok(reply) = outcome.as_ref() {
+        // What the agent itself refused may be taken when it is asked again.
+        if let Ok(reply) = outcome.as_ref()
+            && reply.status < 400
+        {
             table.keep(key, &outcome, reply.body.len() + OVERHEAD, now + UNDELIVERED, self.max_bytes);
         }
         waiting.send_replace(Some(outcome));
@@ -215,6 +218,8 @@ mod tests {
         repeats.finish(KEY, Arc::new(Err(Denial::stranger(Reason::AgentTimeout))), now);
         assert!(joined.borrow().as_ref().is_some_and(|outcome| outcome.is_err()));
         assert!(is_first(&repeats.begin(KEY, now)));
+        repeats.finish(KEY, Arc::new(Ok(Reply::json(422, "{}"))), now);
+        assert!(is_first(&repeats.begin(KEY, now)), "nor is the agent's own");
     }
 
     #[test]
