@@ -186,6 +186,11 @@ fn an_address_that_asks_too_often_is_told_so_and_the_agent_hears_nothing() {
     let answer = world.tap.stays_silent("beyond the limit", || request.send());
     assert_eq!((answer.status, world.gateway.reason_of(&answer).as_str()), (429, "limited"));
     assert!(answer.header("retry-after").is_some());
+    // The page gets to read why, and how long to wait.
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert!(answer.header("access-control-expose-headers").is_some_and(|names| names.contains("Retry-After")));
+    let of_the_platform = world.gateway.request("GET", "/bank/nowhere").send();
+    assert_eq!(of_the_platform.header("access-control-allow-origin"), None);
 }
 
 #[test]

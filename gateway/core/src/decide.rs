@@ -74,6 +74,8 @@ impl Denial {
         if self.reason == Reason::MethodNotAllowed {
             reply.allow = Some(crate::route::methods(self.route).1);
         }
+        // A page in a browser that is told nothing asks again at once.
+        reply.is_for_pages = self.route == Route::Open;
         if reply.retry_after.is_some() {
             reply.retry_after = self.retry_after.or(reply.retry_after);
         }

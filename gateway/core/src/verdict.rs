@@ -181,6 +181,8 @@ pub struct Reply {
     pub retry_after: Option<u64>,
     /// Where to ask instead (3xx).
     pub location: Option<String>,
+    /// Whether a page of any origin may read it. It holds nothing that a stranger doesn't get.
+    pub is_for_pages: bool,
 }
 
 /// What a reason is to whom it is told.
@@ -295,6 +297,7 @@ impl Reply {
             allow: None,
             retry_after: matches!(status, 429 | 503).then_some(1),
             location: None,
+            is_for_pages: false,
         }
     }
 

@@ -79,6 +79,10 @@ async fn write_whole(session: &mut Session, reply: Reply, request: RequestId) ->
     if let Some(methods) = reply.allow {
         answer.insert_header(header::ALLOW, methods)?;
     }
+    if reply.is_for_pages {
+        answer.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")?;
+        answer.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After, X-Request-Id")?;
+    }
     if let Some(location) = &reply.location {
         answer.insert_header(header::LOCATION, location.as_str())?;
     }
