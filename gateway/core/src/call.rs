@@ -61,10 +61,16 @@ fn medium_of_fetch(body: &Node<'_>) -> Medium {
     }
 }
 
+/// Whether a request is of AI chat, where a visitor may come back to a conversation that was summed up.
+pub fn is_chat(body: &Node<'_>) -> bool {
+    body.str_at("conversation_type") == Some("chat")
+}
+
 /// Whether a summary says that the AI's part in the call is over. The same endpoint is asked for an earlier
 /// conversation when one begins (PROTOCOL.md, 6).
 pub fn is_over(summary: &Node<'_>) -> bool {
-    summary.str_at("action") != Some("fetch_conversation")
+    !is_chat(summary)
+        && summary.str_at("action") != Some("fetch_conversation")
         && summary.str_at("content_disposition") != Some("agent.load_conversation")
 }
 

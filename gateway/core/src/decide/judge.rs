@@ -174,7 +174,7 @@ fn judge_function(
     if token.claims().kind != Kind::Hook {
         checks.push(call_check(agent, bound.call, CallEvent::Used, expiry));
         checks.extend(rate_checks(admitted, &Family::Functions, caller, Some(bound.call)));
-    } else if function.is_hangup() {
+    } else if function.is_hangup() && !call::is_chat(&parsed) {
         checks.extend(ended(&token).map(|event| call_check(agent, bound.call, event, expiry)));
     }
     let lineage = Lineage::of_token(&token, bound.call, agent);
