@@ -237,41 +237,34 @@ impl Edits {
     /// Takes those members out of an object for which `remove` says so, with the commas that go with them.
     pub fn remove_members(&mut self, object: &Node<'_>, remove: impl Fn(&str) -> bool) {
         let members = object.members();
-        let mut kept_before = false;
-        for (i, member) in members.iter().enumerate() {
-            if !remove(&member.key) {
-                kept_before = true;
-                continue;
-            }
-            // Behind a kept member, the comma before goes; at the front, all up to the next key goes.
-            let previous_end = i.checked_sub(1).and_then(|p| members.get(p)).map(|p| p.node.span.end);
-            let next_start = members.get(i + 1).map(|next| next.start);
-            let span = match (kept_before, previous_end, next_start) {
-                (true, Some(previous_end), _) => previous_end..member.node.span.end,
-                (_, _, Some(next_start)) => member.start..next_start,
-                (_, _, None) => member.start..member.node.span.end,
-            };
-            self.edits.push((span, String::new()));
-        }
+        let spans: Vec<_> = members.iter().map(|member| member.start..member.node.span.end).collect();
+        self.remove_listed(&spans, |i| members.get(i).is_some_and(|member| remove(&member.key)));
     }
 
-    /// Takes those items out of an array whose places are listed, in ascending order, with the commas that go with them
-    /// and all edits within them.
+    /// Takes those items out of an array whose places are listed, with the commas that go with them and all edits
+    /// within them.
     pub fn remove_items(&mut self, array: &Node<'_>, places: &[usize]) {
-        let items = array.items();
+        let spans: Vec<_> = array.items().iter().map(|item| item.span.clone()).collect();
+        for item in places.iter().filter_map(|place| spans.get(*place)) {
+            self.edits.retain(|(span, _)| span.end <= item.start || span.start >= item.end);
+        }
+        self.remove_listed(&spans, |i| places.contains(&i));
+    }
+
+    /// `spans` are those of all that is listed between two brackets.
+    fn remove_listed(&mut self, spans: &[Range<usize>], remove: impl Fn(usize) -> bool) {
         let mut kept_before = false;
-        for (i, item) in items.iter().enumerate() {
-            if !places.contains(&i) {
+        for (i, listed) in spans.iter().enumerate() {
+            if !remove(i) {
                 kept_before = true;
                 continue;
             }
-            self.edits.retain(|(span, _)| span.end <= item.span.start || span.start >= item.span.end);
-            let previous_end = i.checked_sub(1).and_then(|p| items.get(p)).map(|p| p.span.end);
-            let next_start = items.get(i + 1).map(|next| next.span.start);
-            let span = match (kept_before, previous_end, next_start) {
-                (true, Some(previous_end), _) => previous_end..item.span.end,
-                (_, _, Some(next_start)) => item.span.start..next_start,
-                (_, _, None) => item.span.clone(),
+            // Behind one that is kept, the comma before goes; at the front, all up to the next one goes.
+            let previous = i.checked_sub(1).and_then(|p| spans.get(p));
+            let span = match (kept_before, previous, spans.get(i + 1)) {
+                (true, Some(previous), _) => previous.end..listed.end,
+                (_, _, Some(next)) => listed.start..next.start,
+                (_, _, None) => listed.clone(),
             };
             self.edits.push((span, String::new()));
         }

@@ -17,10 +17,7 @@ use swaigate_core::{
 };
 use world::{CALL, Request, Wanted, World};
 
-static WORLD: LazyLock<World> = LazyLock::new(|| {
-    let file = include_str!("../../../tests/golden/worlds/bank.yaml");
-    World::new(serde_yaml::from_str(file).expect("a world")).expect("policies")
-});
+static WORLD: LazyLock<World> = LazyLock::new(World::bank);
 
 /// Host and port of the agents, and all of their credentials: none of it may be in what leaves.
 const INSIDE: [&str; 9] =

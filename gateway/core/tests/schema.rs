@@ -63,7 +63,7 @@ fn no_document_of_the_schema_leaks_or_changes_in_anything_else() {
     let number = |name, default| env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (seed, cases) = (number("SWAIGATE_SCHEMA_SEED", 20_261_124), number("SWAIGATE_SCHEMA_CASES", 4_000));
     let schema: Value = serde_json::from_slice(&fs::read(schema_path()).expect("the schema")).expect("it is JSON");
-    let world = world();
+    let world = World::bank();
     let mut tally = Tally::default();
     for case in 0..cases {
         let document = Maker::new(&schema, seed + case).document();
@@ -89,11 +89,6 @@ fn schema_path() -> PathBuf {
     found.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
         panic!("no signalwire/schema.json below {}: run tests/setup", library.display());
     })
-}
-
-fn world() -> World {
-    let file = include_str!("../../../tests/golden/worlds/bank.yaml");
-    World::new(serde_yaml::from_str(file).expect("a world")).expect("policies")
 }
 
 fn name_of(kind: Kind) -> &'static str {

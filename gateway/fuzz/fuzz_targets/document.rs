@@ -10,10 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use swaigate_core::{decide::Permit, record::Facts, token::Kind};
 use world::{CALL, Request, World};
 
-static WORLD: LazyLock<World> = LazyLock::new(|| {
-    let file = include_str!("../../../tests/golden/worlds/bank.yaml");
-    World::new(serde_yaml::from_str(file).expect("a world")).expect("policies")
-});
+static WORLD: LazyLock<World> = LazyLock::new(World::bank);
 
 static PERMIT: LazyLock<Permit> = LazyLock::new(|| {
     let (method, body) = world::platform_use(Kind::Swml, "", CALL);

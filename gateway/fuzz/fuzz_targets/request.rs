@@ -11,10 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use swaigate_core::{route::Method, token::Kind};
 use world::{CALL, Request, Wanted, World};
 
-static WORLD: LazyLock<World> = LazyLock::new(|| {
-    let file = include_str!("../../../tests/golden/worlds/bank.yaml");
-    World::new(serde_yaml::from_str(file).expect("a world")).expect("policies")
-});
+static WORLD: LazyLock<World> = LazyLock::new(World::bank);
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, body)) = bytes.split_first() else { return };

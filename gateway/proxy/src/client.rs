@@ -134,8 +134,7 @@ impl Client {
 
     /// The agent's origin, without its credentials.
     pub fn origin(&self) -> String {
-        let upstream = &self.agent().upstream;
-        format!("{}://{}", if upstream.https { "https" } else { "http" }, upstream.host_header())
+        self.agent().upstream.origin()
     }
 
     /// How many requests were made.

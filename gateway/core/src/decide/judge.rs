@@ -135,10 +135,10 @@ fn judge_fetch(
     };
     let fresh = moment.now.unix_seconds_after(lifetime);
     let lineage = Lineage::of_fetch(key, document, (moment.now, fresh), (call_id, caller), agent, token.as_ref());
-    // The call's end may have been heard of under an older key.
-    for key in call_id.iter().flat_map(|_| policies.keys().all()) {
-        let call = key.call(call_id.unwrap_or_default());
-        checks.push(call_check(agent, call, CallEvent::Fetched, fresh));
+    if let Some(id) = call_id {
+        // The call's end may have been heard of under an older key.
+        let keys = policies.keys().all().iter();
+        checks.extend(keys.map(|key| call_check(agent, key.call(id), CallEvent::Fetched, fresh)));
     }
     if token.is_none() {
         checks.extend(rate_checks(admitted, &Family::Fetches, lineage.caller, None));

@@ -91,6 +91,12 @@ impl World {
         Ok(Self { policies, secrets: file.secrets })
     }
 
+    /// `tests/golden/worlds/bank.yaml`.
+    pub fn bank() -> Self {
+        let file = include_str!("../../../../tests/golden/worlds/bank.yaml");
+        Self::new(serde_yaml::from_str(file).expect("a world")).expect("policies")
+    }
+
     pub fn agent(&self, name: &str) -> &Agent {
         let name: AgentName = name.parse().expect("an agent's name");
         self.policies.agent(&name).expect("an agent of this world")

@@ -1,29 +1,45 @@
 //! The weaknesses that are looked for: what each is called, how bad it is, and what of a gateway covers it.
 
-/// A weakness, the worst first. SECURITY.md has a row for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weakness {
-    OpenDocument,
-    AnyPassword,
-    HostPoisoned,
-    McpOpen,
-    TokenNotRequired,
-    CredentialsInDocument,
-    HostTrusted,
-    FunctionsWithoutToken,
-    ForeignToken,
-    Mcp,
-    DebugOpen,
-    PlainHttp,
-    AmbiguousJson,
-    CheckForInput,
-    Debug,
-    RoutesListed,
-    LargeBodies,
-    UnknownPaths,
-    TokensExpireEarly,
-    Unsigned,
-    TokensUndecided,
+macro_rules! weaknesses {
+    ($($name:ident => $id:literal,)+) => {
+        /// A weakness, the worst first. SECURITY.md has a row for each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum Weakness { $($name,)+ }
+
+        impl Weakness {
+            #[cfg(test)]
+            const ALL: &[Weakness] = &[$(Weakness::$name,)+];
+
+            /// Its name, for programs and for SECURITY.md.
+            pub(super) fn id(self) -> &'static str {
+                match self { $(Weakness::$name => $id,)+ }
+            }
+        }
+    };
+}
+
+weaknesses! {
+    OpenDocument => "open_document",
+    AnyPassword => "any_password",
+    HostPoisoned => "host_poisoned",
+    McpOpen => "mcp_open",
+    TokenNotRequired => "token_not_required",
+    CredentialsInDocument => "credentials_in_document",
+    HostTrusted => "host_trusted",
+    FunctionsWithoutToken => "functions_without_token",
+    ForeignToken => "foreign_token",
+    Mcp => "mcp",
+    DebugOpen => "debug_open",
+    PlainHttp => "plain_http",
+    AmbiguousJson => "ambiguous_json",
+    CheckForInput => "check_for_input",
+    Debug => "debug",
+    RoutesListed => "routes_listed",
+    LargeBodies => "large_bodies",
+    UnknownPaths => "unknown_paths",
+    TokensExpireEarly => "tokens_expire_early",
+    Unsigned => "unsigned",
+    TokensUndecided => "tokens_undecided",
 }
 
 /// How bad it is.
@@ -44,61 +60,6 @@ pub(super) enum Severity {
 // === impl Weakness ===
 
 impl Weakness {
-    #[cfg(test)]
-    pub(super) const ALL: [Weakness; 21] = {
-        use Weakness::*;
-        [
-            OpenDocument,
-            AnyPassword,
-            HostPoisoned,
-            McpOpen,
-            TokenNotRequired,
-            CredentialsInDocument,
-            HostTrusted,
-            FunctionsWithoutToken,
-            ForeignToken,
-            Mcp,
-            DebugOpen,
-            PlainHttp,
-            AmbiguousJson,
-            CheckForInput,
-            Debug,
-            RoutesListed,
-            LargeBodies,
-            UnknownPaths,
-            TokensExpireEarly,
-            Unsigned,
-            TokensUndecided,
-        ]
-    };
-
-    /// Its name, for programs and for SECURITY.md.
-    pub(super) fn id(self) -> &'static str {
-        match self {
-            Weakness::OpenDocument => "open_document",
-            Weakness::AnyPassword => "any_password",
-            Weakness::HostPoisoned => "host_poisoned",
-            Weakness::McpOpen => "mcp_open",
-            Weakness::TokenNotRequired => "token_not_required",
-            Weakness::CredentialsInDocument => "credentials_in_document",
-            Weakness::HostTrusted => "host_trusted",
-            Weakness::FunctionsWithoutToken => "functions_without_token",
-            Weakness::ForeignToken => "foreign_token",
-            Weakness::Mcp => "mcp",
-            Weakness::DebugOpen => "debug_open",
-            Weakness::PlainHttp => "plain_http",
-            Weakness::AmbiguousJson => "ambiguous_json",
-            Weakness::CheckForInput => "check_for_input",
-            Weakness::Debug => "debug",
-            Weakness::RoutesListed => "routes_listed",
-            Weakness::LargeBodies => "large_bodies",
-            Weakness::UnknownPaths => "unknown_paths",
-            Weakness::TokensExpireEarly => "tokens_expire_early",
-            Weakness::Unsigned => "unsigned",
-            Weakness::TokensUndecided => "tokens_undecided",
-        }
-    }
-
     pub(super) fn severity(self) -> Severity {
         match self {
             Weakness::OpenDocument
@@ -170,7 +131,7 @@ mod tests {
     #[test]
     fn each_has_a_name_of_its_own_and_a_row_in_security() {
         let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../SECURITY.md")).expect("the page");
-        let ids: HashSet<&str> = Weakness::ALL.map(Weakness::id).into();
+        let ids: HashSet<&str> = Weakness::ALL.iter().map(|weakness| weakness.id()).collect();
         assert_eq!(ids.len(), Weakness::ALL.len());
         for weakness in Weakness::ALL {
             let row = format!("| `{}` | {} |", weakness.id(), weakness.severity().as_str());
