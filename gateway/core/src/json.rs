@@ -241,14 +241,16 @@ impl Edits {
         self.remove_listed(&spans, |i| members.get(i).is_some_and(|member| remove(&member.key)));
     }
 
-    /// Takes those items out of an array whose places are listed, with the commas that go with them and all edits
-    /// within them.
+    /// Takes those items out of an array whose places are listed, in ascending order, with the commas that go with them
+    /// and all edits within them.
     pub fn remove_items(&mut self, array: &Node<'_>, places: &[usize]) {
         let spans: Vec<_> = array.items().iter().map(|item| item.span.clone()).collect();
-        for item in places.iter().filter_map(|place| spans.get(*place)) {
-            self.edits.retain(|(span, _)| span.end <= item.start || span.start >= item.end);
-        }
-        self.remove_listed(&spans, |i| places.contains(&i));
+        let removed: Vec<_> = places.iter().filter_map(|place| spans.get(*place)).collect();
+        self.edits.retain(|(span, _)| {
+            let next = removed.partition_point(|item| item.end <= span.start);
+            removed.get(next).is_none_or(|item| span.end <= item.start)
+        });
+        self.remove_listed(&spans, |i| places.binary_search(&i).is_ok());
     }
 
     /// `spans` are those of all that is listed between two brackets.

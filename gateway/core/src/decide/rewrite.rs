@@ -5,7 +5,10 @@ mod endpoint;
 mod lineage;
 mod prose;
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use endpoint::Endpoint;
 pub(crate) use lineage::{Lineage, seconds};
@@ -35,6 +38,8 @@ pub(crate) struct Minter<'p> {
     lineage: Lineage,
     passwords: HashMap<(AgentName, Kind), String>,
     unmediated: Vec<Unmediated>,
+    /// What of [`Self::unmediated`] is known by each name.
+    noted: HashMap<String, Vec<Bypass>>,
     has_several_sessions: bool,
 }
 
@@ -51,6 +56,7 @@ impl<'p> Minter<'p> {
             lineage,
             passwords: HashMap::new(),
             unmediated: Vec::new(),
+            noted: HashMap::new(),
             has_several_sessions: false,
         })
     }
@@ -90,7 +96,7 @@ impl<'p> Minter<'p> {
         for (object, member) in keys {
             self.clean_key(text, object, member, &mut edits)?;
         }
-        cut.0.into_iter().for_each(|(list, places)| edits.remove_items(list, &places));
+        cut.0.into_values().for_each(|(list, places)| edits.remove_items(list, &places));
         templated.into_iter().for_each(|what| self.note(what, Bypass::Templated));
         if edits.is_empty() {
             return Ok(None);
@@ -305,17 +311,18 @@ impl<'p> Minter<'p> {
     }
 
     fn note(&mut self, what: &str, how: Bypass) {
+        let noted = self.noted.entry(what.to_owned()).or_default();
         // That the platform runs a function by itself says all there is to say of it.
-        let says_it = |noted: &Unmediated| noted.what == what && (noted.how == how || noted.how == Bypass::DataMap);
-        if !self.unmediated.iter().any(says_it) {
+        if !noted.contains(&how) && !noted.contains(&Bypass::DataMap) {
+            noted.push(how);
             self.unmediated.push(Unmediated { what: what.to_owned(), how });
         }
     }
 }
 
-/// Items that are taken out of lists: each list with their places.
+/// Items that are taken out of lists: by where the list starts in the text, the list with their places.
 #[derive(Default)]
-struct Cut<'d>(Vec<(&'d Node<'d>, Vec<usize>)>);
+struct Cut<'d>(BTreeMap<usize, (&'d Node<'d>, Vec<usize>)>);
 
 enum Found<'u> {
     Owned(HttpUrl<'u>, Owned),
@@ -326,10 +333,7 @@ enum Found<'u> {
 
 impl<'d> Cut<'d> {
     fn add(&mut self, list: &'d Node<'d>, place: usize) {
-        match self.0.iter_mut().find(|(known, _)| known.span == list.span) {
-            Some((_, places)) => places.push(place),
-            None => self.0.push((list, vec![place])),
-        }
+        self.0.entry(list.span.start).or_insert_with(|| (list, Vec::new())).1.push(place);
     }
 }
 
