@@ -3,9 +3,9 @@
 //! ```text
 //! head   ─▶ admit(head)              ─▶ Admission | Denial    route, target, size, credentials
 //! body   ─▶ judge(admitted, body)    ─▶ Plan | Denial         strict JSON, token, call, arguments
-//! state  ─▶ the plan's checks        ─▶ Answers               limits, first use: at most one round trip
+//! state  ─▶ the plan's questions     ─▶ Answers               limits, first use, facts: at most one round trip
 //!        ─▶ conclude(plan, answers)  ─▶ Permit | Denial
-//! agent  ─▶ release(permit, answer)  ─▶ Reply | Denial        rewritten, or refused
+//! agent  ─▶ release(permit, answer)  ─▶ Released | Denial     rewritten, or refused; what it teaches is remembered
 //!        ─▶ release_head(permit, …)  ─▶ headers | Denial      of an answer that passes as it comes
 //! ```
 //!
@@ -19,22 +19,23 @@ mod judge;
 mod redirect;
 mod release;
 mod rewrite;
+mod rules;
 mod signed;
 mod stream;
 
 use std::sync::Arc;
 
 pub use admit::{Admission, Admitted, Head, Pending, admit};
-pub use checks::{CallEvent, CallKey, CellKey, Check, Family, Subject};
-pub use conclude::{Answers, Forward, Permit, Refusal, conclude};
+pub use checks::{Agreed, Begin, CallEvent, CallKey, CellKey, Check, CodeGiven, Family, Part, Question, Subject};
+pub use conclude::{Answers, Forward, Lesson, Permit, Refusal, conclude};
 pub use judge::{Moment, Plan, judge};
-pub use release::{AgentAnswer, release};
+pub use release::{AgentAnswer, Released, release};
 pub use stream::{AgentHead, release_head};
 
 use crate::{
-    policy::{Agent, Sentences},
+    policy::{Agent, Limit, Sentences},
     record::Medium,
-    verdict::{self, Reason, Reply, Route},
+    verdict::{self, RateLimit, Reason, Reply, Route},
 };
 
 /// A refusal: why, and what to answer.
@@ -51,6 +52,10 @@ pub struct Denial {
     pub retry_after: Option<u64>,
     /// How the caller is talked to.
     pub medium: Medium,
+    /// What the caller hears, if it isn't the agent's sentence for the reason.
+    pub sentence: Option<String>,
+    /// The limit that is reached, if it is one.
+    pub quota: Option<Limit>,
 }
 
 // === impl Denial ===
@@ -58,19 +63,35 @@ pub struct Denial {
 impl Denial {
     /// A refusal before an agent was found.
     pub fn stranger(reason: Reason) -> Self {
-        Self { reason, route: Route::Unknown, agent: None, retry_after: None, medium: Medium::default() }
+        Self {
+            reason,
+            route: Route::Unknown,
+            agent: None,
+            retry_after: None,
+            medium: Medium::default(),
+            sentence: None,
+            quota: None,
+        }
     }
 
     /// A refusal of what was asked of an agent.
     pub fn of(reason: Reason, route: Route, agent: &Arc<Agent>) -> Self {
-        Self { reason, route, agent: Some(Arc::clone(agent)), retry_after: None, medium: Medium::default() }
+        Self {
+            reason,
+            route,
+            agent: Some(Arc::clone(agent)),
+            retry_after: None,
+            medium: Medium::default(),
+            sentence: None,
+            quota: None,
+        }
     }
 
     /// What is answered.
     pub fn reply(&self) -> Reply {
         let unnamed = Sentences::default();
         let say = self.agent.as_ref().map_or(&unnamed, |agent| &agent.say);
-        let mut reply = verdict::reply(self.route, self.reason, say, self.medium);
+        let mut reply = verdict::reply(self.route, self.reason, (say, self.sentence.as_deref()), self.medium);
         if self.reason == Reason::MethodNotAllowed {
             reply.allow = Some(crate::route::methods(self.route).1);
         }
@@ -78,6 +99,9 @@ impl Denial {
         reply.is_for_pages = self.route == Route::Open;
         if reply.retry_after.is_some() {
             reply.retry_after = self.retry_after.or(reply.retry_after);
+        }
+        if let (429, Some(limit)) = (reply.status, &self.quota) {
+            reply.rate_limit = Some(Box::new(RateLimit::of(limit, reply.retry_after.unwrap_or(1))));
         }
         reply
     }

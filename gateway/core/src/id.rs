@@ -34,6 +34,10 @@ pub struct CallerDigest(pub [u8; 16]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RepeatKey(pub [u8; 32]);
 
+/// Something that was learned or done in a call, as a digest of what it is and of the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FactKey(pub [u8; 16]);
+
 /// A name that breaks the rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -91,6 +95,13 @@ impl FromStr for FunctionName {
         } else {
             Err(InvalidName("a function's name is 1 to 128 of a-z A-Z 0-9 _ . -"))
         }
+    }
+}
+
+/// Names are looked up by text: both hash and compare as the text does.
+impl std::borrow::Borrow<str> for FunctionName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

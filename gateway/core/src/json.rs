@@ -153,6 +153,22 @@ impl<'t> Node<'t> {
         self.get(key)?.as_str()
     }
 
+    /// What a JSON pointer (RFC 6901) names within this value.
+    pub fn at_pointer(&self, pointer: &str) -> Option<&Node<'t>> {
+        if pointer.is_empty() {
+            return Some(self);
+        }
+        let steps = pointer.strip_prefix('/')?.split('/').map(|step| step.replace("~1", "/").replace("~0", "~"));
+        steps.into_iter().try_fold(self, |node, step| match &node.value {
+            Value::Array(items) => {
+                // No leading zeros, and no `-`, which names what isn't there yet.
+                let is_index = step == "0" || (!step.starts_with('0') && step.bytes().all(|b| b.is_ascii_digit()));
+                items.get(step.parse::<usize>().ok().filter(|_| is_index)?)
+            }
+            _ => node.get(&step),
+        })
+    }
+
     /// Whether this is an object.
     pub fn is_object(&self) -> bool {
         matches!(self.value, Value::Object(_))

@@ -5,8 +5,10 @@
 
 mod compile;
 mod exposed;
+mod functions;
 mod leaks;
 mod ownership;
+mod shadow;
 pub(crate) mod unescape;
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
@@ -15,14 +17,17 @@ pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, secret_in_env, secret_in_file,
 };
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
+pub use functions::{CallFact, FunctionRules, Functions, Given, Pin, Requirement};
 pub use leaks::{Leak, Screen};
 pub use ownership::Owned;
+pub use shadow::Shadow;
 
 use crate::{
     basic::Users,
     id::AgentName,
     keys::{KeyRing, MacKey},
     origin::Authority,
+    record::Rule,
     sanitize::SensitiveNames,
     secret::Secret,
     signature::SigningKey,
@@ -65,7 +70,9 @@ pub struct Agent {
     /// What callers without a number of their own are limited by.
     pub unidentified_callers: UnidentifiedCallers,
     /// The limits on function calls and, counted apart, on SWML fetches.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<LimitRule>,
+    /// How many calls there may be.
+    pub calls: CallRules,
     /// What is said to a caller.
     pub say: Sentences,
     /// Arguments whose values are not written down.
@@ -76,6 +83,10 @@ pub struct Agent {
     pub expose: Expose,
     /// The largest bodies, in bytes.
     pub bodies: BodyLimits,
+    /// What single functions may be called for, by whom and when.
+    pub functions: Functions,
+    /// Which of the agent's rules are in shadow.
+    pub shadow: Shadow,
 }
 
 /// Where an agent really is, and how it is asked.
@@ -208,6 +219,19 @@ pub enum UnidentifiedCallers {
     Shared,
 }
 
+/// How many calls there may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallRules {
+    /// How many may begin.
+    pub limits: Vec<LimitRule>,
+    /// How many a caller may have at once.
+    pub concurrent_per_caller: Option<u32>,
+    /// How many there may be at once.
+    pub concurrent: Option<u32>,
+    /// After how long without a request a call is over, for `concurrent` and `concurrent_per_caller`.
+    pub idle: Duration,
+}
+
 /// A limit: GCRA with a burst of `burst` and one more each `every / allow`.
 ///
 /// In any window `w` it lets through at most `burst + w * allow / every`.
@@ -223,15 +247,26 @@ pub struct Limit {
     pub burst: u32,
 }
 
-/// Whose requests a limit counts together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Per {
-    /// The remote party's, at this agent.
-    Caller,
-    /// One call's.
-    Call,
-    /// One source address's: an IPv4 address, or the first 64 bits of an IPv6 address.
-    Address,
+/// A limit, enforced or tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitRule {
+    /// The limit.
+    pub limit: Limit,
+    /// Whether it is in shadow: it counts, and refuses nothing.
+    pub is_shadow: bool,
+}
+
+/// Whose requests a limit counts together: those that are equal in all of these. In none: all of the agent's.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Per {
+    /// The remote party.
+    pub caller: bool,
+    /// The call.
+    pub call: bool,
+    /// The function.
+    pub function: bool,
+    /// The source address: an IPv4 address, or the first 64 bits of an IPv6 address.
+    pub address: bool,
 }
 
 /// What is said to a caller in place of the agent's answer.
@@ -239,6 +274,24 @@ pub enum Per {
 pub struct Sentences {
     /// A limit is reached.
     pub limited: String,
+    /// The function isn't there, or was switched off.
+    pub disabled: String,
+    /// It is out of hours.
+    pub closed: String,
+    /// It isn't for this caller.
+    pub caller: String,
+    /// An argument is wrong; `{argument}` stands for its name.
+    pub argument: String,
+    /// Another function must have succeeded before.
+    pub precondition: String,
+    /// The same was done already.
+    pub repeated: String,
+    /// A code is missing or wrong.
+    pub code: String,
+    /// Too many wrong codes were given.
+    pub locked: String,
+    /// The caller, or all callers, have too many calls.
+    pub busy: String,
     /// The call has lasted longer than its tokens live.
     pub expired: String,
     /// The call has ended.
@@ -365,6 +418,17 @@ impl Policies {
     }
 }
 
+// === impl Per ===
+
+impl Per {
+    /// Each caller's.
+    pub const CALLER: Self = Self { caller: true, call: false, function: false, address: false };
+    /// Each call's.
+    pub const CALL: Self = Self { caller: false, call: true, function: false, address: false };
+    /// Each address's.
+    pub const ADDRESS: Self = Self { caller: false, call: false, function: false, address: true };
+}
+
 // === impl PublicUrl ===
 
 impl PublicUrl {
@@ -392,6 +456,11 @@ impl Agent {
 }
 
 impl Agent {
+    /// Whether this rule for the whole agent is in shadow.
+    pub fn is_shadow(&self, rule: Rule) -> bool {
+        self.shadow.has(rule)
+    }
+
     /// The agent's own path for what lies below its public one.
     pub(crate) fn upstream_path(&self, below: &str) -> String {
         ownership::upstream_path(self, below)
@@ -420,6 +489,15 @@ impl Default for Sentences {
     fn default() -> Self {
         Self {
             limited: "You've made too many requests. Please wait a moment.".into(),
+            disabled: "This service is temporarily unavailable.".into(),
+            closed: "That isn't available at this time. Please try again during opening hours.".into(),
+            caller: "I'm sorry, that isn't available for this caller.".into(),
+            argument: "That didn't work: please ask the caller for {argument} again.".into(),
+            precondition: "That isn't possible yet: another step has to be completed first.".into(),
+            repeated: "That has already been done in this call.".into(),
+            code: "Please ask the caller for their verification code, and try again with it.".into(),
+            locked: "Too many wrong codes were given. Please try again later.".into(),
+            busy: "All lines are busy. Please call again later.".into(),
             expired: "This call has gone on for too long. Please call again.".into(),
             ended: "This call has ended. Please call again.".into(),
             slow: "That is taking longer than expected. Please ask again in a moment.".into(),
@@ -437,6 +515,12 @@ impl Default for TokenRules {
             ended_grace: Duration::from_secs(60),
             unbound: Unbound::Bind(Duration::from_secs(300)),
         }
+    }
+}
+
+impl Default for CallRules {
+    fn default() -> Self {
+        Self { limits: Vec::new(), concurrent_per_caller: None, concurrent: None, idle: Duration::from_secs(3600) }
     }
 }
 

@@ -23,6 +23,50 @@ pub enum Repeat {
     Stored,
 }
 
+/// A rule of a policy, by the key under which it stands. Each can be tried in shadow: decided, recorded, and passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// Which functions are there at all.
+    Publish,
+    /// Size, depth and forbidden texts of arguments.
+    Input,
+    /// The schemas of arguments.
+    Arguments,
+    /// When a function may be called.
+    Hours,
+    /// Who may call.
+    Callers,
+    /// Which function must have succeeded before.
+    Requires,
+    /// What a caller has to agree to.
+    Confirm,
+    /// The code that a caller has to know.
+    Verify,
+    /// Arguments that must equal a fact of the call.
+    Pin,
+    /// The same arguments at most once in a call.
+    Once,
+    /// How often.
+    Limits,
+    /// How many calls, and for how long.
+    Calls,
+    /// Whom the agent may connect or write to.
+    Destinations,
+    /// Which verbs it may use.
+    Verbs,
+    /// Which hosts its documents may make the platform ask.
+    Egress,
+}
+
+/// A refusal by a rule that is in shadow: the request passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The rule.
+    pub rule: Rule,
+    /// The reason that the refusal would have had, by its name.
+    pub reason: &'static str,
+}
+
 /// What was learned about a request until its end, whatever that was. A field that stayed empty was not learned.
 #[derive(Debug, Default, Clone)]
 pub struct Facts {
@@ -54,6 +98,14 @@ pub struct Facts {
     pub arguments: Option<String>,
     /// What the document holds that does not pass through the gateway.
     pub unmediated: Vec<Unmediated>,
+    /// Whether it is the first request of a call.
+    pub begins_call: bool,
+    /// Of what a function's answer consists: `response`, and the names of actions.
+    pub result: Vec<String>,
+    /// Whether a function's answer meets what other functions require, if they do.
+    pub has_met: Option<bool>,
+    /// What rules in shadow would have refused.
+    pub would_refuse: Vec<Shadowed>,
     /// For the operator: what exactly was wrong. It holds no secret and no number.
     pub detail: Option<String>,
 }
@@ -82,6 +134,78 @@ pub enum Bypass {
     NoToken,
     /// It would be a way around the gateway, and was cut from the document.
     Cut,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Rule; 15] = [
+        Rule::Publish,
+        Rule::Input,
+        Rule::Arguments,
+        Rule::Hours,
+        Rule::Callers,
+        Rule::Requires,
+        Rule::Confirm,
+        Rule::Verify,
+        Rule::Pin,
+        Rule::Once,
+        Rule::Limits,
+        Rule::Calls,
+        Rule::Destinations,
+        Rule::Verbs,
+        Rule::Egress,
+    ];
+
+    /// Its key in policy files, and its name in audit records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rule::Publish => "publish",
+            Rule::Input => "input",
+            Rule::Arguments => "arguments",
+            Rule::Hours => "hours",
+            Rule::Callers => "callers",
+            Rule::Requires => "requires",
+            Rule::Confirm => "confirm",
+            Rule::Verify => "verify",
+            Rule::Pin => "pin",
+            Rule::Once => "once",
+            Rule::Limits => "limits",
+            Rule::Calls => "calls",
+            Rule::Destinations => "destinations",
+            Rule::Verbs => "verbs",
+            Rule::Egress => "egress",
+        }
+    }
+
+    /// Whether it is a rule for single functions.
+    pub fn is_of_functions(self) -> bool {
+        match self {
+            Rule::Publish
+            | Rule::Input
+            | Rule::Arguments
+            | Rule::Hours
+            | Rule::Callers
+            | Rule::Requires
+            | Rule::Confirm
+            | Rule::Verify
+            | Rule::Pin
+            | Rule::Once
+            | Rule::Limits => true,
+            Rule::Calls | Rule::Destinations | Rule::Verbs | Rule::Egress => false,
+        }
+    }
+
+    /// Whether it is a rule for a whole agent.
+    pub fn is_of_agents(self) -> bool {
+        matches!(self, Rule::Callers | Rule::Limits) || !self.is_of_functions()
+    }
+}
+
+impl Facts {
+    /// Notes what a rule in shadow would have refused, and with which reason, by its name.
+    pub fn shadowed(&mut self, rule: Rule, reason: &'static str) {
+        self.would_refuse.push(Shadowed { rule, reason });
+    }
 }
 
 impl Medium {

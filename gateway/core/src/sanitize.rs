@@ -22,6 +22,12 @@ impl SensitiveNames {
         Self(ALWAYS_SENSITIVE.map(str::to_owned).into_iter().chain(own).collect())
     }
 
+    /// These and those.
+    pub fn and(&self, names: impl IntoIterator<Item = String>) -> Self {
+        let own = names.into_iter().map(|name| name.to_lowercase());
+        Self(self.0.iter().cloned().chain(own).collect())
+    }
+
     /// Whether a value under this name is sensitive.
     pub fn contains(&self, name: &str) -> bool {
         if name.is_ascii() {

@@ -3,7 +3,12 @@
 //! A refusal is heard by a person: on a phone call a 4xx is a stutter and a 5xx is asked again up to three times
 //! (PROTOCOL.md, 4.5). So strangers get a status, and whoever has proved to be the platform gets a sentence.
 
-use crate::{json::quote, policy::Sentences, record::Medium, token::Kind};
+use crate::{
+    json::quote,
+    policy::{Limit, Per, Sentences},
+    record::Medium,
+    token::Kind,
+};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,6 +129,20 @@ reasons! {
 
     /// A limit is reached.
     Limited => "limited",
+    /// The caller, or all callers, have as many calls as the policy allows.
+    TooManyCalls => "too_many_calls",
+    /// The policy says that this function isn't there.
+    FunctionDenied => "function_denied",
+    /// An argument doesn't equal the fact of the call to which the policy pins it.
+    ArgumentPinned => "argument_pinned",
+    /// Another function must have succeeded before, in this call.
+    Precondition => "precondition",
+    /// The same arguments passed before in this call.
+    Repeated => "repeated",
+    /// The code that the policy asks for is wrong, or was used already.
+    CodeWrong => "code_wrong",
+    /// Too many wrong codes were given.
+    CodeLocked => "code_locked",
 
     /// The agent can't be connected to.
     AgentUnreachable => "agent_unreachable",
@@ -179,10 +198,22 @@ pub struct Reply {
     pub allow: Option<&'static str>,
     /// In how many seconds to ask again.
     pub retry_after: Option<u64>,
+    /// The limit that is reached (429).
+    pub rate_limit: Option<Box<RateLimit>>,
     /// Where to ask instead (3xx).
     pub location: Option<String>,
     /// Whether a page of any origin may read it. It holds nothing that a stranger doesn't get.
     pub is_for_pages: bool,
+}
+
+/// What a client is told of a limit that it has reached: the fields `RateLimit-Policy` and `RateLimit` of
+/// draft-ietf-httpapi-ratelimit-headers-10.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The quota and its window: `"caller";q=10;w=60`.
+    pub policy: String,
+    /// What is left of it, and in how many seconds there is more: `"caller";r=0;t=6`.
+    pub state: String,
 }
 
 /// What a reason is to whom it is told.
@@ -193,9 +224,14 @@ enum Telling<'s> {
     Caller(&'s str, u16),
 }
 
-/// The table: what is answered on a route for a reason. `medium` is how a document talks to its caller.
-pub fn reply(route: Route, reason: Reason, say: &Sentences, medium: Medium) -> Reply {
-    match (telling(reason, say), route) {
+/// The table: what is answered on a route for a reason. `say` has the agent's sentences, and perhaps one that is said in
+/// place of the reason's own; `medium` is how a document talks to its caller.
+pub fn reply(route: Route, reason: Reason, say: (&Sentences, Option<&str>), medium: Medium) -> Reply {
+    let telling = match (telling(reason, say.0), say.1) {
+        (Telling::Caller(_, status), Some(sentence)) => Telling::Caller(sentence, status),
+        (telling, _) => telling,
+    };
+    match (telling, route) {
         (Telling::Caller(sentence, _), Route::Swml) => Reply::json(200, last_document(sentence, medium)),
         (Telling::Caller(sentence, _), Route::Swaig) => Reply::json(200, spoken_response(sentence)),
         (
@@ -245,6 +281,13 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::TokenExpired => Caller(&say.expired, 403),
         Reason::CallEnded => Caller(&say.ended, 403),
         Reason::Limited => Caller(&say.limited, 429),
+        Reason::TooManyCalls => Caller(&say.busy, 429),
+        Reason::FunctionDenied => Caller(&say.disabled, 403),
+        Reason::ArgumentPinned => Caller(&say.argument, 400),
+        Reason::Precondition => Caller(&say.precondition, 403),
+        Reason::Repeated => Caller(&say.repeated, 409),
+        Reason::CodeWrong => Caller(&say.code, 403),
+        Reason::CodeLocked => Caller(&say.locked, 429),
         Reason::AnswerSlow => Caller(&say.slow, 504),
         Reason::AgentTimeout => Caller(&say.unavailable, 504),
         Reason::Overloaded | Reason::AuditFull => Caller(&say.unavailable, 503),
@@ -296,6 +339,7 @@ impl Reply {
             challenge: status == 401,
             allow: None,
             retry_after: matches!(status, 429 | 503).then_some(1),
+            rate_limit: None,
             location: None,
             is_for_pages: false,
         }
@@ -303,6 +347,21 @@ impl Reply {
 
     fn error(status: u16, word: &str) -> Self {
         Self::json(status, format!(r#"{{"error":{}}}"#, quote(word)))
+    }
+}
+
+// === impl RateLimit ===
+
+impl RateLimit {
+    /// Of this limit, which has room again in so many seconds.
+    pub fn of(limit: &Limit, wait: u64) -> Self {
+        let Per { caller, call, function, address } = limit.per;
+        let parts = [(caller, "caller"), (call, "call"), (function, "function"), (address, "address")];
+        let named: Vec<_> = parts.into_iter().filter(|(is_part, _)| *is_part).map(|(_, name)| name).collect();
+        let name = if named.is_empty() { "agent".to_owned() } else { named.join("-") };
+        // A window in whole seconds, as the draft has it.
+        let window = limit.every.as_secs().max(1);
+        Self { policy: format!("\"{name}\";q={};w={window}", limit.allow), state: format!("\"{name}\";r=0;t={wait}") }
     }
 }
 
@@ -355,6 +414,13 @@ impl Reason {
             | Reason::TokenUnbound
             | Reason::CallEnded
             | Reason::Limited
+            | Reason::TooManyCalls
+            | Reason::FunctionDenied
+            | Reason::ArgumentPinned
+            | Reason::Precondition
+            | Reason::Repeated
+            | Reason::CodeWrong
+            | Reason::CodeLocked
             | Reason::Internal => false,
         }
     }
@@ -455,7 +521,7 @@ mod tests {
     fn every_answer_is_json() {
         for route in Route::ALL {
             for reason in Reason::ALL {
-                let reply = reply(route, *reason, &Sentences::default(), Medium::Voice);
+                let reply = reply(route, *reason, (&Sentences::default(), None), Medium::Voice);
                 assert!(json::parse(&reply.body).is_ok(), "{route:?} {reason:?}");
             }
         }
@@ -468,7 +534,7 @@ mod tests {
             for reason in Reason::ALL {
                 // Whoever has proved nothing yet is not the platform, as far as anyone knows.
                 let is_strangers = *reason == Reason::CredentialsUnchecked;
-                let status = reply(route, *reason, &Sentences::default(), Medium::Voice).status;
+                let status = reply(route, *reason, (&Sentences::default(), None), Medium::Voice).status;
                 assert!(status < 500 || is_strangers, "{route:?} {reason:?}");
             }
         }
@@ -477,10 +543,10 @@ mod tests {
     #[test]
     fn what_a_caller_hears_is_the_policys_sentence() {
         let say = Sentences { limited: "Slow \"down\".".into(), ..Sentences::default() };
-        let spoken = reply(Route::Swaig, Reason::Limited, &say, Medium::Voice);
+        let spoken = reply(Route::Swaig, Reason::Limited, (&say, None), Medium::Voice);
         assert_eq!((spoken.status, spoken.body), (200, br#"{"response":"Slow \"down\"."}"#.to_vec()));
 
-        let document = reply(Route::Swml, Reason::Limited, &say, Medium::Voice);
+        let document = reply(Route::Swml, Reason::Limited, (&say, None), Medium::Voice);
         let parsed = json::parse(&document.body).unwrap();
         let steps = parsed.get("sections").unwrap().get("main").unwrap().items();
         assert_eq!(steps[1].get("play").unwrap().str_at("url"), Some("say:Slow \"down\"."));
@@ -490,7 +556,7 @@ mod tests {
     #[test]
     fn a_document_speaks_as_its_reader_hears() {
         let main = |medium| {
-            let document = reply(Route::Swml, Reason::Limited, &Sentences::default(), medium).body;
+            let document = reply(Route::Swml, Reason::Limited, (&Sentences::default(), None), medium).body;
             String::from_utf8(document).unwrap()
         };
         assert!(main(Medium::Messaging).contains(r#"[{"reply":{"body":"You've made too many"#));
@@ -507,7 +573,7 @@ mod tests {
                 (Reason::TokenMismatch, 403),
                 (Reason::NotFound, 404),
             ] {
-                let reply = reply(route, reason, &Sentences::default(), Medium::Voice);
+                let reply = reply(route, reason, (&Sentences::default(), None), Medium::Voice);
                 assert_eq!((reply.status, reply.challenge), (status, status == 401), "{route:?} {reason:?}");
             }
         }

@@ -14,10 +14,9 @@ use std::{
 use serde::Deserialize;
 use swaigate_core::{
     basic,
-    decide::{AgentAnswer, CallEvent, CellKey, Check, Family, Subject},
+    decide::{AgentAnswer, Agreed, Begin, CallEvent, CellKey, Check, CodeGiven, Family, Part},
     id::AgentName,
     origin,
-    policy::Per,
     record::Facts,
     route::Method,
     secret::Secret,
@@ -541,25 +540,40 @@ fn describe(check: &Check) -> String {
             };
             format!("{what} {}", call(key.call))
         }
-        Check::Rate(CellKey { family, limit, subject, .. }) => {
-            let per = match limit.per {
-                Per::Call => "call",
-                Per::Caller => "caller",
-                Per::Address => "address",
-            };
-            let whose = match subject {
-                Subject::Caller(digest) => caller(*digest).to_owned(),
-                Subject::Call(digest) => call(*digest).to_owned(),
-                Subject::Address(address) => address.to_string(),
-                Subject::Unidentified => "unidentified".to_owned(),
-            };
+        Check::Rate { cell: CellKey { family, subject, .. }, .. } => {
+            let mut whose = Vec::new();
+            match &subject.caller {
+                Part::Of(digest) => whose.push(format!("caller {}", caller(*digest))),
+                Part::Unidentified => whose.push("caller unidentified".to_owned()),
+                Part::Any => {}
+            }
+            whose.extend(subject.call.map(|digest| format!("call {}", call(digest))));
+            whose.extend(subject.function.as_ref().map(|name| format!("function {name}")));
+            match &subject.address {
+                Part::Of(address) => whose.push(format!("address {address}")),
+                Part::Unidentified => whose.push("address unidentified".to_owned()),
+                Part::Any => {}
+            }
             let family = match family {
                 Family::Functions => "functions",
+                Family::Function => "one function",
                 Family::Fetches => "fetches",
+                Family::Calls => "calls",
                 Family::Exposed(path) => path.as_str(),
             };
-            format!("{family} per {per} {whose}")
+            let whose = if whose.is_empty() { "agent".to_owned() } else { whose.join(" ") };
+            format!("{family} per {whose}")
         }
+        Check::Begin(Begin { call: key, per_caller, per_agent, .. }) => {
+            let many = |count: &Option<u32>| count.map_or("any".to_owned(), |count| count.to_string());
+            format!("begin {} of {} and {}", call(key.call), many(per_caller), many(per_agent))
+        }
+        Check::Fact(_) => "fact".to_owned(),
+        Check::Once { .. } => "once".to_owned(),
+        Check::Code(CodeGiven { is_right, attempts, .. }) => {
+            format!("{} code, {attempts} attempts", if *is_right { "right" } else { "wrong" })
+        }
+        Check::Agreed(Agreed { turns, agreed_at, .. }) => format!("agreed at {agreed_at:?} of {turns:?}"),
     }
 }
 

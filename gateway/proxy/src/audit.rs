@@ -100,6 +100,8 @@ pub struct Entry {
 pub enum Event {
     /// A request has ended.
     Request,
+    /// The same of the request with which a call begins.
+    CallStart,
     /// The agent has answered a request that had ended already: the caller was told to wait, or left.
     LateAnswer,
 }
@@ -275,10 +277,22 @@ struct Line<'e> {
     repeat: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    result: &'e [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_met: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    would_refuse: Vec<WouldRefuse>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_mediated: Vec<NotMediated<'e>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'e str>,
+}
+
+#[derive(Serialize)]
+struct WouldRefuse {
+    rule: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Serialize)]
@@ -319,6 +333,13 @@ impl<'e> From<&'e Entry> for Line<'e> {
             signature: facts.signature,
             repeat: facts.repeat.map(Repeat::as_str),
             schema: facts.schema.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            result: &facts.result,
+            has_met: facts.has_met,
+            would_refuse: facts
+                .would_refuse
+                .iter()
+                .map(|seen| WouldRefuse { rule: seen.rule.as_str(), reason: seen.reason })
+                .collect(),
             not_mediated: unmediated.map(|u| NotMediated { what: &u.what, how: u.how.as_str() }).collect(),
             detail: facts.detail.as_deref(),
         }
@@ -329,6 +350,7 @@ impl Event {
     fn as_str(self) -> &'static str {
         match self {
             Event::Request => "request",
+            Event::CallStart => "call_start",
             Event::LateAnswer => "late_answer",
         }
     }

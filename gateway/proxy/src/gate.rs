@@ -28,7 +28,7 @@ use bytes::Bytes;
 use pingora_core::{Error, ErrorType, Result, modules::http::HttpModules, upstreams::peer::HttpPeer};
 use pingora_proxy::{ProxyHttp, Session};
 use swaigate_core::{
-    decide::{self, Admission, Admitted, AgentAnswer, Denial, Moment, Permit, Plan},
+    decide::{self, Admission, Admitted, AgentAnswer, Denial, Moment, Permit, Plan, Released},
     id::{DocumentId, RepeatKey},
     policy::Policies,
     record::Facts,
@@ -93,8 +93,8 @@ impl Gate {
                 return answered.map(|reply| Served::Whole { reply, request });
             }
         };
-        let answers = self.app.state.apply(plan.checks(), moment.now).await;
-        let permit = decide::conclude(plan, answers)?;
+        let answers = self.app.state.apply(plan.questions(), moment.now).await;
+        let permit = decide::conclude(plan, answers, ledger.facts())?;
         ledger.keep_place().map_err(|reason| permit.deny(reason))?;
         let (agent, route) = (Arc::clone(permit.agent()), permit.route());
         let exchange = Exchange { permit, lead, policies, body, envelope: head.envelope };
@@ -213,9 +213,16 @@ impl Exchange {
         let agent_time = Some(started.elapsed());
         drop(body);
         let (result, facts) = match answered {
-            Ok(answer) => release(permit, policies, answer, facts).await,
+            Ok(answer) => {
+                let (released, facts) = release(permit, policies, answer, facts).await;
+                (learn(&app, released).await, facts)
+            }
             Err(failure) => {
                 facts.detail = Some(failure.detail);
+                // The agent never heard of it: it may be asked again.
+                if failure.reason == Reason::AgentUnreachable {
+                    app.state.forget(permit.undone()).await;
+                }
                 (Err(permit.deny(failure.reason)), facts)
             }
         };
@@ -244,12 +251,21 @@ async fn judge(
     plan.unwrap_or(Err(failed))
 }
 
+/// What an answer teaches is remembered before it leaves.
+async fn learn(app: &App, released: Result<Released, Denial>) -> Result<Reply, Denial> {
+    let Released { reply, lessons } = released?;
+    if !lessons.is_empty() {
+        app.state.learn(&lessons, clock::now()).await;
+    }
+    Ok(reply)
+}
+
 async fn release(
     permit: Permit,
     policies: Arc<Policies>,
     answer: Answer,
     mut facts: Facts,
-) -> (Result<Reply, Denial>, Facts) {
+) -> (Result<Released, Denial>, Facts) {
     let failed = permit.deny(Reason::Internal);
     let size = answer.body.len();
     let work = move || {

@@ -7,7 +7,7 @@ use prometheus::{
 };
 use swaigate_core::{
     policy::Policies,
-    record::Repeat,
+    record::{Repeat, Rule, Shadowed},
     verdict::{Decision, Reason, Route},
 };
 
@@ -35,9 +35,11 @@ pub struct Metrics {
     cells: IntGauge,
     bindings: IntGauge,
     calls: IntGauge,
+    facts: IntGauge,
     repeats: IntGauge,
     answer_bytes: IntGauge,
     repeated: IntCounterVec,
+    shadowed: IntCounterVec,
     overflows: IntGauge,
     reloads: IntCounterVec,
     last_reload: Gauge,
@@ -125,11 +127,17 @@ impl Metrics {
                 "Documents that are bound to the call that used them first.",
             )?,
             calls: gauge("swaigate_calls", "Calls under way or ended whose tokens are not dead yet.")?,
+            facts: gauge("swaigate_call_facts", "What was learned and done in calls, as far as rules ask for it.")?,
             repeats: gauge(
                 "swaigate_repeatable_requests",
                 "Requests that may be sent again: those under way, and kept answers.",
             )?,
             answer_bytes: gauge("swaigate_kept_answer_bytes", "Bytes of answers kept for repeated requests.")?,
+            shadowed: counters(
+                "swaigate_shadow_refusals_total",
+                "What rules in shadow would have refused, by rule and reason.",
+                &["agent", "rule", "reason"],
+            )?,
             repeated: counters(
                 "swaigate_repeated_requests_total",
                 "Requests that were sent before, by whether they joined the first or got its stored answer.",
@@ -167,6 +175,11 @@ impl Metrics {
         self.repeated.with_label_values(&[agent, how.as_str()]).inc();
     }
 
+    /// Counts what a rule in shadow would have refused.
+    pub fn shadowed(&self, agent: &str, seen: Shadowed) {
+        self.shadowed.with_label_values(&[agent, seen.rule.as_str(), seen.reason]).inc();
+    }
+
     /// Counts what left of an answer that passed as it came.
     pub fn streamed(&self, agent: &str, route: Route, bytes: u64) {
         self.streamed.with_label_values(&[agent, route.as_str()]).inc_by(bytes);
@@ -193,6 +206,9 @@ impl Metrics {
             for how in [Repeat::Joined, Repeat::Stored] {
                 let _ = self.repeated.remove_label_values(&[name, how.as_str()]);
             }
+            for (rule, reason) in Rule::ALL.into_iter().flat_map(|rule| Reason::ALL.iter().map(move |r| (rule, r))) {
+                let _ = self.shadowed.remove_label_values(&[name, rule.as_str(), reason.as_str()]);
+            }
             for route in Route::ALL.map(Route::as_str) {
                 let _ = self.gateway_seconds.remove_label_values(&[name, route]);
                 let _ = self.agent_seconds.remove_label_values(&[name, route]);
@@ -211,11 +227,12 @@ impl Metrics {
     /// # Errors
     /// If the encoder fails.
     pub fn text(&self, gauges: Gauges) -> Result<Vec<u8>, prometheus::Error> {
-        let Gauges { cells, bindings, calls, repeats, answer_bytes, overflows } = gauges;
+        let Gauges { cells, bindings, calls, facts, repeats, answer_bytes, overflows } = gauges;
         for (gauge, count) in [
             (&self.cells, cells),
             (&self.bindings, bindings),
             (&self.calls, calls),
+            (&self.facts, facts),
             (&self.repeats, repeats),
             (&self.answer_bytes, answer_bytes),
         ] {
@@ -254,7 +271,8 @@ mod tests {
         metrics.streamed("bank", Route::Asset, 7);
         metrics.reloaded(Err(()));
         metrics.repeated("bank", Repeat::Joined);
-        let gauges = Gauges { cells: 3, bindings: 2, calls: 4, repeats: 5, answer_bytes: 6, overflows: 1 };
+        metrics.shadowed("bank", Shadowed { rule: Rule::Hours, reason: "closed" });
+        let gauges = Gauges { cells: 3, bindings: 2, calls: 4, facts: 7, repeats: 5, answer_bytes: 6, overflows: 1 };
         let text = String::from_utf8(metrics.text(gauges).unwrap()).unwrap();
         for line in [
             r#"swaigate_requests_total{agent="bank",decision="refuse",reason="limited",route="swaig"} 1"#,
@@ -263,9 +281,11 @@ mod tests {
             r#"swaigate_upstream_errors_total{agent="bank",reason="agent_timeout"} 1"#,
             r#"swaigate_reloads_total{result="refused"} 1"#,
             r#"swaigate_streamed_bytes_total{agent="bank",route="asset"} 7"#,
+            r#"swaigate_shadow_refusals_total{agent="bank",reason="closed",rule="hours"} 1"#,
             "swaigate_limiter_cells 3",
             "swaigate_document_bindings 2",
             "swaigate_calls 4",
+            "swaigate_call_facts 7",
             "swaigate_repeatable_requests 5",
             "swaigate_kept_answer_bytes 6",
             r#"swaigate_repeated_requests_total{agent="bank",how="joined"} 1"#,

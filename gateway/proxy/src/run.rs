@@ -124,6 +124,7 @@ fn bounds(state: &EmbeddedState) -> Bounds {
     Bounds {
         cells: state.max_cells,
         calls: state.max_calls,
+        facts: state.max_facts,
         answers: state.max_answers,
         answer_bytes: state.max_answer_bytes,
     }

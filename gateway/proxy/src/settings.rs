@@ -88,6 +88,8 @@ pub struct EmbeddedState {
     pub max_cells: usize,
     /// How many calls are remembered until their tokens die, 16 to 10,000,000. Beyond it the first go first.
     pub max_calls: usize,
+    /// How many facts of calls are remembered, for rules that ask for them, 16 to 10,000,000.
+    pub max_facts: usize,
     /// How many requests that may be sent again are under way or answered, 16 to 10,000,000.
     pub max_answers: usize,
     /// The bytes of these answers, 64 KiB to 64 GiB.
@@ -223,7 +225,14 @@ pub fn key_ring(keys: &[TokenKey]) -> Result<KeyRing, KeyError> {
 impl EmbeddedState {
     /// With its default bounds.
     fn at(path: PathBuf) -> Self {
-        Self { path, max_cells: 100_000, max_calls: 100_000, max_answers: 65_536, max_answer_bytes: 64 << 20 }
+        Self {
+            path,
+            max_cells: 100_000,
+            max_calls: 100_000,
+            max_facts: 200_000,
+            max_answers: 65_536,
+            max_answer_bytes: 64 << 20,
+        }
     }
 }
 

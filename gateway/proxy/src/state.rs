@@ -11,8 +11,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 pub use embedded::{Bounds, Embedded};
 use swaigate_core::{
-    decide::{Answers, Check, Denial},
-    id::RepeatKey,
+    decide::{Answers, Denial, Lesson, Question},
+    id::{FactKey, RepeatKey},
     time::Timestamp,
     verdict::Reply,
 };
@@ -21,8 +21,15 @@ use tokio::sync::watch;
 /// Where counts, bindings, calls and answers are kept.
 #[async_trait]
 pub trait StateStore: Send + Sync {
-    /// Answers all checks of one request. A request that one of them refuses is counted by none.
-    async fn apply(&self, checks: &[Check], now: Timestamp) -> Answers;
+    /// Answers all questions of one request. A request that one of them refuses is counted by none, but for what the
+    /// refusal itself is: a wrong code, or a question that the caller is asked.
+    async fn apply(&self, questions: &[Question], now: Timestamp) -> Answers;
+
+    /// Remembers what an answer taught, before it leaves.
+    async fn learn(&self, lessons: &[Lesson], now: Timestamp);
+
+    /// What was remembered as done was not.
+    async fn forget(&self, facts: &[FactKey]);
 
     /// Takes part in a request that may have been sent before. Whoever is the first ends it, with
     /// [`finish`](Self::finish) or [`abandon`](Self::abandon).
@@ -69,6 +76,8 @@ pub struct Gauges {
     pub bindings: usize,
     /// Calls under way or ended.
     pub calls: usize,
+    /// What was learned and done in calls.
+    pub facts: usize,
     /// Requests under way that may be sent again, and kept answers.
     pub repeats: usize,
     /// The bytes of the kept answers.

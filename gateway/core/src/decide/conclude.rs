@@ -4,20 +4,29 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Check, Denial, Plan, rewrite::Lineage};
 use crate::{
-    policy::{Agent, Exposed},
-    record::Medium,
+    id::FactKey,
+    policy::{Agent, Exposed, Requirement},
+    record::{Facts, Medium},
     route::Method,
     signature::Made,
     verdict::{Reason, Route},
 };
 
-/// What the state store says to all of a plan's checks: nothing against it, or the first thing that is.
-pub type Answers = Result<(), Refusal>;
+/// What the state store says to all of a plan's questions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The first thing that is against the request. Then none of its checks has counted anything.
+    pub refused: Option<Refusal>,
+    /// What is against it and refuses nothing: questions in shadow, by their places in [`Plan::questions`].
+    pub shadowed: Vec<usize>,
+    /// Whether the request begins a call that wasn't known.
+    pub begins_call: bool,
+}
 
-/// A check that failed. Then none of the plan's checks has counted anything.
+/// A check that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which, by its place in [`Plan::checks`].
+    /// Which, by its place in [`Plan::questions`].
     pub check: usize,
     /// How long until the same request could pass; zero if it never will.
     pub wait: Duration,
@@ -33,8 +42,28 @@ pub struct Permit {
     /// What the URL of a redirect inherits, if it isn't the same.
     pub(super) redirect: Option<Lineage>,
     pub(super) exposed: Option<Arc<Exposed>>,
-    medium: Medium,
+    pub(super) medium: Medium,
+    /// What the answer is looked through for.
+    pub(super) sought: Vec<Sought>,
+    /// What was remembered as done before the agent was asked.
+    done: Vec<FactKey>,
     forward: Forward,
+}
+
+/// What an answer may teach: that a function succeeded, which another one requires.
+#[derive(Debug, Clone)]
+pub(super) struct Sought {
+    pub(super) requirement: Requirement,
+    pub(super) lesson: Lesson,
+}
+
+/// A fact of a call that is remembered for its later requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lesson {
+    /// The fact.
+    pub fact: FactKey,
+    /// Until when it matters, in Unix seconds.
+    pub expiry: u32,
 }
 
 /// What is sent to the agent.
@@ -54,31 +83,39 @@ pub struct Forward {
 ///
 /// # Errors
 /// A [`Denial`] if one of them is a refusal.
-pub fn conclude(plan: Plan, answers: Answers) -> Result<Permit, Denial> {
-    match answers {
-        Ok(()) => {
-            let Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, exposed, .. } =
-                plan;
-            Ok(Permit {
-                agent,
-                route,
-                lineage,
-                redirect,
-                exposed,
-                medium,
-                forward: Forward { method, target, edited, signatures },
-            })
+pub fn conclude(plan: Plan, answers: Answers, facts: &mut Facts) -> Result<Permit, Denial> {
+    facts.begins_call = answers.begins_call && answers.refused.is_none();
+    for question in answers.shadowed.iter().filter_map(|place| plan.questions().get(*place)) {
+        if let Some(rule) = question.rule {
+            facts.shadowed(rule, question.reason.as_str());
         }
-        Err(Refusal { check, wait }) => {
-            let reason = match plan.checks().get(check) {
-                Some(Check::Rate(_)) => Reason::Limited,
-                Some(Check::Bind { .. }) => Reason::TokenUnbound,
-                Some(Check::Call { .. }) => Reason::CallEnded,
-                None => Reason::Internal,
-            };
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            Err(Denial { retry_after: (seconds > 0).then_some(seconds), ..plan.deny(reason) })
-        }
+    }
+    if let Some(refusal) = answers.refused {
+        return Err(refused(&plan, refusal));
+    }
+    let done = plan.questions().iter().filter_map(|question| match &question.check {
+        Check::Once { fact, .. } => Some(*fact),
+        _ => None,
+    });
+    let done = done.collect();
+    let Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, exposed, sought, .. } =
+        plan;
+    let forward = Forward { method, target, edited, signatures };
+    Ok(Permit { agent, route, lineage, redirect, exposed, medium, sought, done, forward })
+}
+
+fn refused(plan: &Plan, refusal: Refusal) -> Denial {
+    let Refusal { check, wait } = refusal;
+    let Some(question) = plan.questions().get(check) else { return plan.deny(Reason::Internal) };
+    let is_locked = question.reason == Reason::CodeWrong && !wait.is_zero();
+    let reason = if is_locked { Reason::CodeLocked } else { question.reason };
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let denial = plan.deny(reason);
+    Denial {
+        retry_after: (seconds > 0).then_some(seconds),
+        sentence: question.sentence.clone().filter(|_| !is_locked).or(denial.sentence.clone()),
+        quota: question.quota(),
+        ..denial
     }
 }
 
@@ -108,6 +145,11 @@ impl Permit {
     /// Whether the exchange is cancelled when the client leaves: only where repeating it does no harm.
     pub fn is_cancelled_with_the_client(&self) -> bool {
         self.forward.method.is_safe()
+    }
+
+    /// What was remembered as done, though the agent never heard of it.
+    pub fn undone(&self) -> &[FactKey] {
+        &self.done
     }
 
     /// A refusal in place of the agent's answer.

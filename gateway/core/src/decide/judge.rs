@@ -1,30 +1,34 @@
 //! Step two: what the body adds. A plan comes out: what the state store has to be asked, and what is forwarded then.
 
 mod body;
+mod function;
 
 use std::sync::Arc;
 
-use body::{arguments_of, object};
+pub(super) use body::Arguments;
+use body::object;
+use function::judge_function;
 use sha2::{Digest, Sha256};
 
 use super::{
     Admitted, Denial,
     admit::reason_of,
-    checks::{CallEvent, Check, Family, address_subject, call_check, ended, rate_check, rate_checks},
-    rewrite::Lineage,
+    checks::{Asker, Begin, CallEvent, CallKey, Check, Family, Question, call_check, ended, exposed_rate},
+    conclude::Sought,
+    rewrite::{Lineage, seconds},
     signed,
 };
 use crate::{
     call::{self, Caller},
-    id::{CallDigest, CallerDigest, DocumentId, FunctionName, RepeatKey},
-    json::{Edits, Node},
+    id::{CallDigest, DocumentId, RepeatKey},
+    json::Node,
     keys::Key,
     policy::{Agent, Exposed, Policies, Unbound},
-    record::{Facts, Medium},
+    record::{Facts, Medium, Rule},
     route::Method,
     signature::Made,
     time::Timestamp,
-    token::{self, Binding, Kind, VerifiedToken},
+    token::{Binding, Kind, VerifiedToken},
     verdict::{Reason, Route},
 };
 
@@ -52,8 +56,16 @@ pub struct Plan {
     pub(super) redirect: Option<Lineage>,
     pub(super) medium: Medium,
     pub(super) exposed: Option<Arc<Exposed>>,
+    pub(super) sought: Vec<Sought>,
     repeat: Option<RepeatKey>,
-    checks: Vec<Check>,
+    questions: Vec<Question>,
+}
+
+/// Why a request is refused, and what is said in place of the reason's own sentence.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) reason: Reason,
+    pub(super) sentence: Option<String>,
 }
 
 /// Looks at a request's body.
@@ -77,18 +89,32 @@ pub fn judge(
         Route::Callback | Route::Asset => judge_unbound_kind(&admitted, policies, moment, facts),
         Route::Exposed | Route::Open => Ok(judge_exposed(&admitted)),
         Route::Health => Ok(Judged::default()),
-        Route::Unknown => Err(Reason::NotFound),
+        Route::Unknown => Err(Reason::NotFound.into()),
     };
     let medium = facts.medium;
-    let Judged { edited, lineage, redirect, repeat, checks } =
-        judged.map_err(|reason| Denial { medium, ..admitted.deny(reason) })?;
+    let Judged { edited, lineage, redirect, repeat, questions, sought } =
+        judged.map_err(|Refused { reason, sentence }| Denial { medium, sentence, ..admitted.deny(reason) })?;
     let Admitted { agent, route, method, path, query, exposed, .. } = admitted;
     let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
     let sent = edited.as_ref().map_or(body, String::as_bytes);
     // A signature vouches for whoever asked, as the gateway's credentials do.
     let is_signed = method == Method::Post && route != Route::Open;
     let signatures = is_signed.then(|| signed::for_agent(&agent, &target, sent)).flatten();
-    Ok(Plan { agent, route, method, target, edited, signatures, lineage, redirect, medium, exposed, repeat, checks })
+    Ok(Plan {
+        agent,
+        route,
+        method,
+        target,
+        edited,
+        signatures,
+        lineage,
+        redirect,
+        medium,
+        exposed,
+        sought,
+        repeat,
+        questions,
+    })
 }
 
 #[derive(Default)]
@@ -97,7 +123,14 @@ struct Judged {
     lineage: Option<Lineage>,
     redirect: Option<Lineage>,
     repeat: Option<RepeatKey>,
-    checks: Vec<Check>,
+    questions: Vec<Question>,
+    sought: Vec<Sought>,
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, sentence: None }
+    }
 }
 
 fn judge_fetch(
@@ -106,7 +139,7 @@ fn judge_fetch(
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
-) -> Result<Judged, Reason> {
+) -> Result<Judged, Refused> {
     let parsed = if body.is_empty() { None } else { Some(object(body, facts)?) };
     let call = parsed.as_ref().map(call::facts_of_fetch);
     let caller = call.as_ref().map_or(&Caller::Unidentified, |call| &call.caller);
@@ -117,13 +150,13 @@ fn judge_fetch(
     facts.medium = call.as_ref().map(|call| call.medium).unwrap_or_default();
 
     let agent = &admitted.agent;
-    let (token, redirect, mut checks) = match &admitted.token {
+    let (token, redirect, mut questions) = match &admitted.token {
         Some(_) => {
             let ids = parsed.as_ref().map(|body| call::call_ids(body, Kind::Swml)).unwrap_or_default();
             let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
             // A client that follows a redirect sends the credentials it has: they are of the token's document.
             let redirect = Lineage::of_token(&token, bound.call, agent);
-            (Some(token), Some(redirect), bound.check.into_iter().collect())
+            (Some(token), Some(redirect), Vec::from_iter(bound.question))
         }
         None => (None, None, Vec::new()),
     };
@@ -138,49 +171,16 @@ fn judge_fetch(
     if let Some(id) = call_id {
         // The call's end may have been heard of under an older key.
         let keys = policies.keys().all().iter();
-        checks.extend(keys.map(|key| call_check(agent, key.call(id), CallEvent::Fetched, fresh)));
+        questions.extend(keys.map(|key| call_check(agent, key.call(id), CallEvent::Fetched, fresh)));
     }
     if token.is_none() {
-        checks.extend(rate_checks(admitted, &Family::Fetches, lineage.caller, None));
+        let asker = Asker { agent, caller: lineage.caller, call: None, function: None, client: admitted.client };
+        questions.extend(begin(&asker, policies, call_id, fresh));
+        questions.extend(asker.rates(&agent.limits, &Family::Fetches, agent.is_shadow(Rule::Limits)));
     }
     facts.document = Some(document);
     facts.caller_digest = lineage.caller;
-    Ok(Judged { lineage: Some(lineage), redirect, checks, ..Judged::default() })
-}
-
-fn judge_function(
-    admitted: &Admitted,
-    policies: &Policies,
-    body: &[u8],
-    moment: &Moment,
-    facts: &mut Facts,
-) -> Result<Judged, Reason> {
-    let agent = &admitted.agent;
-    let parsed = object(body, facts)?;
-    let named = parsed.str_at("function").and_then(|name| name.parse::<FunctionName>().ok());
-    let function = named.ok_or(Reason::FunctionMissing)?;
-    facts.function = Some(function.to_string());
-    let ids = call::call_ids(&parsed, Kind::Tool);
-    facts.call_id = ids.first().map(|id| (*id).to_owned());
-    let text = std::str::from_utf8(body).map_err(|_| Reason::BodyNotJson)?;
-    let arguments = arguments_of(&parsed)?;
-    facts.arguments = arguments.map(|arguments| arguments.redacted(text, agent));
-
-    let (token, bound) = verified(admitted, policies, function.as_str(), &ids, moment, facts)?;
-    facts.schema = Some(token.claims().schema).filter(|digest| *digest != [0; 8]);
-    let caller = caller_digest(&parsed, &token, bound.key, facts);
-    let mut checks = Vec::from_iter(bound.check);
-    let expiry = token.claims().expiry;
-    if token.claims().kind != Kind::Hook {
-        checks.push(call_check(agent, bound.call, CallEvent::Used, expiry));
-        checks.extend(rate_checks(admitted, &Family::Functions, caller, Some(bound.call)));
-    } else if function.is_hangup() && !call::is_chat(&parsed) {
-        checks.extend(ended(&token).map(|event| call_check(agent, bound.call, event, expiry)));
-    }
-    let lineage = Lineage::of_token(&token, bound.call, agent);
-    let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);
-    let repeat = Some(repeat_key(&token, body));
-    Ok(Judged { edited, lineage: Some(lineage), repeat, checks, ..Judged::default() })
+    Ok(Judged { lineage: Some(lineage), redirect, questions, ..Judged::default() })
 }
 
 fn judge_callback(
@@ -189,23 +189,23 @@ fn judge_callback(
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
-) -> Result<Judged, Reason> {
+) -> Result<Judged, Refused> {
     let parsed = object(body, facts)?;
     refuse_function(&parsed, facts)?;
     let kind = if admitted.route == Route::Summary { Kind::Summary } else { Kind::Debug };
     let ids = call::call_ids(&parsed, kind);
     facts.call_id = ids.first().map(|id| (*id).to_owned());
     let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
-    let mut checks = Vec::from_iter(bound.check);
+    let mut questions = Vec::from_iter(bound.question);
     let is_summary = kind == Kind::Summary;
     if is_summary && call::is_over(&parsed) {
         let expiry = token.claims().expiry;
-        checks.extend(ended(&token).map(|event| call_check(&admitted.agent, bound.call, event, expiry)));
+        questions.extend(ended(&token).map(|event| call_check(&admitted.agent, bound.call, event, expiry)));
     }
     let lineage = Lineage::of_token(&token, bound.call, &admitted.agent);
     // An event is advice; a summary is work, which the platform hands in again until it is taken.
     let repeat = is_summary.then(|| repeat_key(&token, body));
-    Ok(Judged { lineage: Some(lineage), repeat, checks, ..Judged::default() })
+    Ok(Judged { lineage: Some(lineage), repeat, questions, ..Judged::default() })
 }
 
 fn judge_includes(
@@ -214,7 +214,7 @@ fn judge_includes(
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
-) -> Result<Judged, Reason> {
+) -> Result<Judged, Refused> {
     refuse_function(&object(body, facts)?, facts)?;
     judge_unbound_kind(admitted, policies, moment, facts)
 }
@@ -232,7 +232,7 @@ fn judge_unbound_kind(
     policies: &Policies,
     moment: &Moment,
     facts: &mut Facts,
-) -> Result<Judged, Reason> {
+) -> Result<Judged, Refused> {
     let token = verified_token(admitted, policies, "", moment, facts)?;
     let lineage = Lineage::of_unbound(&token, &admitted.agent);
     Ok(Judged { lineage: Some(lineage), ..Judged::default() })
@@ -240,12 +240,33 @@ fn judge_unbound_kind(
 
 /// Paths of the agent's own: nothing of them is known but who may ask, and how often.
 fn judge_exposed(admitted: &Admitted) -> Judged {
-    let checks = admitted.exposed.iter().flat_map(|exposed| {
-        let family = Family::Exposed(exposed.path.clone());
-        let subject = address_subject(admitted.client);
-        exposed.limits.iter().map(move |limit| rate_check(&admitted.agent, &family, limit, subject))
+    let questions = admitted.exposed.iter().flat_map(|exposed| {
+        let limits = exposed.limits.iter();
+        limits.map(|limit| exposed_rate(&admitted.agent, &exposed.path, limit, admitted.client))
     });
-    Judged { checks: checks.collect(), ..Judged::default() }
+    Judged { questions: questions.collect(), ..Judged::default() }
+}
+
+/// A call without a token begins, unless it is known.
+fn begin(asker: &Asker<'_>, policies: &Policies, call_id: Option<&str>, expiry: u32) -> Vec<Question> {
+    let Some(id) = call_id else { return Vec::new() };
+    let agent = asker.agent;
+    let mut digests = policies.keys().all().iter().map(|key| key.call(id));
+    let Some(call) = digests.next() else { return Vec::new() };
+    let begin = Begin {
+        call: CallKey { call, agent: agent.name.clone() },
+        aliases: digests.collect(),
+        caller: asker.caller_part().unwrap_or_default(),
+        per_caller: agent.calls.concurrent_per_caller,
+        per_agent: agent.calls.concurrent,
+        idle: seconds(agent.calls.idle),
+        expiry,
+    };
+    let is_shadow = agent.is_shadow(Rule::Calls);
+    let room = Question::of(Rule::Calls, is_shadow, Check::Begin(begin), Reason::TooManyCalls);
+    let rates = asker.rates(&agent.calls.limits, &Family::Calls, is_shadow);
+    let counted = rates.map(|question| question.by(Rule::Calls, Reason::TooManyCalls));
+    std::iter::once(room).chain(counted).collect()
 }
 
 // === the token and the call ===
@@ -254,7 +275,7 @@ fn judge_exposed(admitted: &Admitted) -> Judged {
 struct Bound<'k> {
     call: CallDigest,
     key: &'k Key,
-    check: Option<Check>,
+    question: Option<Question>,
 }
 
 fn verified_token(
@@ -289,31 +310,17 @@ fn verified<'k>(
     let bound = match claims.call {
         Some(call) => {
             let named = ids.iter().any(|id| key.call(id) == call);
-            named.then_some(Bound { call, key, check: None }).ok_or(Reason::TokenForeignCall)?
+            named.then_some(Bound { call, key, question: None }).ok_or(Reason::TokenForeignCall)?
         }
         None => {
             let call = key.call(ids.first().ok_or(Reason::TokenForeignCall)?);
             let Unbound::Bind(window) = admitted.agent.tokens.unbound else { return Err(Reason::TokenUnbound) };
             let (document, until, expiry) = (claims.document, claims.bind_until(window), claims.expiry);
-            Bound { call, key, check: Some(Check::Bind { document, call, until, expiry }) }
+            let check = Check::Bind { document, call, until, expiry };
+            Bound { call, key, question: Some(Question::always(check, Reason::TokenUnbound)) }
         }
     };
     Ok((token, bound))
-}
-
-/// The caller that counts: the one that was fixed when the document was fetched. A body that names another is noted.
-fn caller_digest(body: &Node<'_>, token: &VerifiedToken, key: &Key, facts: &mut Facts) -> Option<CallerDigest> {
-    let named = call::caller_of_function_call(body);
-    let digest = named.number().map(|number| key.caller(number));
-    let claims = token.claims();
-    // Without a call at the fetch there was no caller either, so the first word on it is the body's.
-    let counts = if claims.call.is_none() { claims.caller.or(digest) } else { claims.caller };
-    if digest.is_some() && digest == counts {
-        facts.caller = named.number().map(str::to_owned);
-    }
-    facts.caller_disagrees = digest.is_some() && digest != counts;
-    facts.caller_digest = counts;
-    counts
 }
 
 /// The platform sends a request again with the same URL and the same bytes. The token stands for the URL.
@@ -321,25 +328,12 @@ fn repeat_key(token: &VerifiedToken, body: &[u8]) -> RepeatKey {
     RepeatKey(Sha256::new().chain_update(token.mac()).chain_update(body).finalize().into())
 }
 
-/// Some SDKs read a `meta_data_token` as their own security token (PROTOCOL.md, 2.3), so ours goes before they see it.
-fn without_own_metadata_token(admitted: &Admitted, body: &Node<'_>, text: &str, key: &Key) -> Option<String> {
-    let sent = body.str_at("meta_data_token")?;
-    let Admitted { agent, path, query, .. } = admitted;
-    let binding = Binding { agent: &agent.name, function: "", path, query: query.as_deref() };
-    if sent != token::metadata_token(key, &binding) {
-        return None;
-    }
-    let mut edits = Edits::default();
-    edits.remove_members(body, |name| name == "meta_data_token");
-    edits.apply(text).ok()
-}
-
 // === impl Plan ===
 
 impl Plan {
     /// What the state store has to be asked. It may be nothing.
-    pub fn checks(&self) -> &[Check] {
-        &self.checks
+    pub fn questions(&self) -> &[Question] {
+        &self.questions
     }
 
     /// The agent that is asked.

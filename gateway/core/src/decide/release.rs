@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Denial, Permit, redirect,
+    Denial, Lesson, Permit, redirect,
     rewrite::{Lineage, Minter},
 };
 use crate::{
@@ -29,6 +29,15 @@ pub struct AgentAnswer<'a> {
     pub body: &'a [u8],
 }
 
+/// An agent's answer, fit to leave.
+#[derive(Debug)]
+pub struct Released {
+    /// What is answered.
+    pub reply: Reply,
+    /// What the answer taught. The state store learns it before the answer leaves.
+    pub lessons: Vec<Lesson>,
+}
+
 /// Makes an agent's answer fit to leave.
 ///
 /// # Errors
@@ -38,8 +47,21 @@ pub fn release(
     policies: &Policies,
     answer: &AgentAnswer<'_>,
     facts: &mut Facts,
-) -> Result<Reply, Denial> {
-    released(permit, policies, answer, facts).map_err(|reason| permit.deny(reason))
+) -> Result<Released, Denial> {
+    let reply = released(permit, policies, answer, facts).map_err(|reason| permit.deny(reason))?;
+    Ok(Released { reply, lessons: lessons(permit, answer.body, facts) })
+}
+
+/// What a function's answer, as the agent gave it, says to functions that require it.
+fn lessons(permit: &Permit, answer: &[u8], facts: &mut Facts) -> Vec<Lesson> {
+    if permit.sought.is_empty() {
+        return Vec::new();
+    }
+    let Ok(root) = json::parse(answer) else { return Vec::new() };
+    let met = permit.sought.iter().filter(|sought| sought.requirement.is_met_by(&root));
+    let lessons: Vec<Lesson> = met.map(|sought| sought.lesson).collect();
+    facts.has_met = Some(!lessons.is_empty());
+    lessons
 }
 
 fn released(
@@ -104,9 +126,59 @@ fn document(permit: &Permit, policies: &Policies, body: &[u8], facts: &mut Facts
     if let Some(route) = redirect::route_of(&root).filter(|_| is_document) {
         return redirect::to_route(permit, policies, route, facts);
     }
+    if permit.route == Route::Swaig {
+        facts.result = result_of(&root);
+    }
     let lineage = permit.lineage.ok_or(Reason::Internal)?;
     rewritten(permit, policies, lineage, text.as_bytes(), &root, facts).map(|body| Reply::json(200, body))
 }
+
+/// Of what an answer consists: `response`, and the names of its actions (PROTOCOL.md, 3.4 and 4.4).
+fn result_of(answer: &json::Node<'_>) -> Vec<String> {
+    let action = answer.get("action");
+    let listed = action.map(json::Node::items).unwrap_or_default();
+    let actions = action.into_iter().chain(listed).flat_map(json::Node::members);
+    let response = answer.get("response").map(|_| "response").into_iter();
+    let names = response.chain(actions.map(|member| member.key.as_ref()).filter(|name| ACTIONS.contains(name)));
+    let mut result: Vec<String> = Vec::new();
+    for name in names {
+        if !result.iter().any(|known| known == name) {
+            result.push(name.to_owned());
+        }
+    }
+    result
+}
+
+/// The actions that the platform knows.
+const ACTIONS: [&str; 27] = [
+    "SWML",
+    "say",
+    "stop",
+    "hangup",
+    "hold",
+    "transfer",
+    "change_context",
+    "change_step",
+    "context_switch",
+    "toggle_functions",
+    "set_global_data",
+    "unset_global_data",
+    "set_meta_data",
+    "unset_meta_data",
+    "user_input",
+    "user_event",
+    "wait_for_user",
+    "playback_bg",
+    "stop_playback_bg",
+    "add_dynamic_hints",
+    "clear_dynamic_hints",
+    "end_of_speech_timeout",
+    "speech_event_timeout",
+    "functions_on_speaker_timeout",
+    "back_to_back_functions",
+    "replace_in_history",
+    "settings",
+];
 
 /// What is to be read as JSON.
 fn read<'b>(body: &'b [u8], is_document: bool, facts: &mut Facts) -> Result<Cow<'b, str>, Reason> {

@@ -5,16 +5,22 @@
 
 mod access;
 mod agent_url;
+mod calls;
 mod expose;
+mod functions;
 mod paths;
 mod rules;
 mod signing;
 
 use std::{collections::HashMap, str::FromStr};
 
-use super::{Agent, PublicUrl, Seed};
+use functions::OfAgent;
+
+use super::{Agent, PublicUrl, Seed, Sentences, Shadow};
 use crate::{
     origin::{self, Authority},
+    record::Rule,
+    sanitize::SensitiveNames,
     secret::Secret,
     yaml::{self, Field, Fields, Mistake},
 };
@@ -59,11 +65,16 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let tokens = fields.take("tokens").section(rules::tokens);
     let unidentified_callers = fields.take("callers").section(rules::unidentified_callers);
     let limits = rules::limits(fields.take("limits"));
-    let say = fields.take("say").section(rules::sentences);
+    let calls = fields.take("calls").section(calls::calls);
+    let say = fields.take("say").section(|fields| rules::sentences(fields, Sentences::default()));
     let sensitive = rules::sensitive(fields.take("sensitive"));
+    let shadow = rules::shadow(fields, Rule::is_of_agents);
     let routing_callbacks = paths::routing_callbacks(fields.take("routing_callbacks"));
     let expose = expose::expose(fields);
     let bodies = fields.take("bodies").section(rules::bodies);
+    let all_shadow = if shadow == Shadow::ALL { Shadow::ALL } else { Shadow::default() };
+    let of_agent = OfAgent { say: &say, sensitive: &sensitive, shadow: all_shadow };
+    let functions = functions::functions(fields.take("functions"), &of_agent);
     Some(Agent {
         name: name?,
         path,
@@ -73,11 +84,14 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         tokens,
         unidentified_callers,
         limits,
+        calls,
         say,
-        sensitive,
+        sensitive: SensitiveNames::with(sensitive),
         routing_callbacks,
         expose,
         bodies,
+        functions,
+        shadow,
     })
 }
 

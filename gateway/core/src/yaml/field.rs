@@ -106,6 +106,11 @@ impl<'r> Field<'r> {
         matches!(&self.node, Some(Node { value: Value::Mapping(_), .. }))
     }
 
+    /// Whether the file has a list here.
+    pub fn is_list(&self) -> bool {
+        matches!(&self.node, Some(Node { value: Value::List(_), .. }))
+    }
+
     /// Where the key stands; for a key that the file doesn't have, where the mapping begins that could have it.
     pub fn key_place(&self) -> Place {
         self.key
@@ -243,6 +248,34 @@ impl<'r> Field<'r> {
         Fields { report, place, entries, known: Vec::new() }.fill(fill)
     }
 
+    /// A mapping whose keys are names of the operator's own, at most so many, in the order of the file.
+    pub fn map(self, most: usize) -> Option<Vec<(String, Field<'r>)>> {
+        let (report, place, name) = (self.report, self.place(), self.name.clone());
+        let entries = self.entries()?;
+        if entries.len() > most {
+            report.note(place, format!("{name} has {} keys; at most {most} are allowed", entries.len()));
+            return None;
+        }
+        let field = |Entry { key, place, node }| {
+            let name = quoted(&key);
+            (key, Field { report, name, key: place, node: Some(node) })
+        };
+        Some(entries.into_iter().map(field).collect())
+    }
+
+    /// The value as JSON, for whoever wants to see it; nothing, if there is none that JSON can hold.
+    pub fn shown(&self) -> Option<serde_json::Value> {
+        self.node.as_ref().and_then(|node| json(node.clone()).ok())
+    }
+
+    /// Any value, as JSON. A number that JSON can't hold, or not exactly, is a mistake.
+    pub fn json(self) -> Option<serde_json::Value> {
+        let Self { report, name, node, .. } = self;
+        let node = node?;
+        let place = node.place;
+        json(node).map_err(|message| report.note(place, format!("{name} {message}"))).ok()
+    }
+
     fn entries(self) -> Option<Vec<Entry>> {
         self.read("a mapping of keys to values", |value| match value {
             Value::Mapping(entries) => Ok(Ok(entries)),
@@ -270,7 +303,7 @@ impl<'r> Field<'r> {
                 place = key;
                 format!("has no value; it must be {wanted}, or the key must go")
             }
-            Err(Value::Bool(_) | Value::Integer(_) | Value::Float) if wanted == "text" => {
+            Err(Value::Bool(_) | Value::Integer(_) | Value::Float(_)) if wanted == "text" => {
                 "must be text; put it in quotes".to_owned()
             }
             Err(other) => format!("must be {wanted}, not {}", kind(&other)),
@@ -286,6 +319,23 @@ impl<'r> Fields<'r> {
         self.close();
         value
     }
+}
+
+fn json(node: Node) -> Result<serde_json::Value, &'static str> {
+    const NO_NUMBER: &str = "holds a number that is too large; put it in quotes";
+    Ok(match node.value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => value.into(),
+        Value::Integer(number) => serde_json::Number::from_i128(number).ok_or(NO_NUMBER)?.into(),
+        Value::Float(number) => serde_json::Number::from_f64(number).ok_or(NO_NUMBER)?.into(),
+        Value::Text(text) => text.into(),
+        Value::List(items) => items.into_iter().map(json).collect::<Result<Vec<_>, _>>()?.into(),
+        Value::Mapping(entries) => {
+            let member = |Entry { key, node, .. }| json(node).map(|value| (key, value));
+            let members = entries.into_iter().map(member).collect::<Result<serde_json::Map<_, _>, _>>()?;
+            members.into()
+        }
+    })
 }
 
 /// A duration as a file would have it: `1m50s`.
@@ -326,7 +376,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Null => "nothing",
         Value::Bool(_) => "true or false",
         Value::Integer(_) => "a whole number",
-        Value::Float => "a decimal number",
+        Value::Float(_) => "a decimal number",
         Value::Text(_) => "text",
         Value::List(_) => "a list",
         Value::Mapping(_) => "a mapping",

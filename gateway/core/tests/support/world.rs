@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use serde::Deserialize;
 use swaigate_core::{
     basic,
-    decide::{self, Admission, AgentAnswer, Check, Head, Moment, Permit, Plan},
+    decide::{self, Admission, AgentAnswer, Answers, Check, Head, Moment, Permit, Plan},
     id::{AgentName, CallDigest, CallerDigest, DocumentId},
     keys::{Key, KeyRing, MacKey},
     policy::{self, Agent, Policies, Seed},
@@ -68,7 +68,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Refused {
     pub reason: Reason,
-    pub reply: Reply,
+    pub reply: Box<Reply>,
 }
 
 /// A request that was let through: the permission, what it asked of the state store, and what was learned.
@@ -106,8 +106,8 @@ impl World {
     pub fn ask(&self, request: &Request) -> Result<Passed, Refused> {
         let mut facts = Facts::default();
         let plan = self.plan(request, &mut facts)?;
-        let checks = plan.checks().to_vec();
-        let permit = decide::conclude(plan, Ok(())).map_err(refused)?;
+        let checks = plan.questions().iter().map(|question| question.check.clone()).collect();
+        let permit = decide::conclude(plan, Answers::default(), &mut facts).map_err(refused)?;
         Ok(Passed { permit, checks, facts })
     }
 
@@ -146,7 +146,7 @@ impl World {
         answer: &AgentAnswer<'_>,
         facts: &mut Facts,
     ) -> Result<Reply, Refused> {
-        decide::release(permit, &self.policies, answer, facts).map_err(refused)
+        decide::release(permit, &self.policies, answer, facts).map(|released| released.reply).map_err(refused)
     }
 }
 
@@ -159,7 +159,7 @@ pub fn answer(status: u16, body: &[u8]) -> AgentAnswer<'_> {
 pub const DOCUMENT: DocumentId = DocumentId([0xd0; 16]);
 
 fn refused(denial: decide::Denial) -> Refused {
-    Refused { reason: denial.reason, reply: denial.reply() }
+    Refused { reason: denial.reason, reply: Box::new(denial.reply()) }
 }
 
 /// What policies are compiled with.

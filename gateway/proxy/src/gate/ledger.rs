@@ -163,6 +163,9 @@ impl Ledger {
         if let Some(how) = self.facts.repeat {
             self.app.metrics.repeated(agent, how);
         }
+        for seen in &self.facts.would_refuse {
+            self.app.metrics.shadowed(agent, *seen);
+        }
         if reason.is_the_agents_fault() {
             self.app.metrics.upstream_error(agent, reason);
             let detail = self.facts.detail.as_deref().unwrap_or_default();
@@ -175,7 +178,8 @@ impl Ledger {
             tracing::info!(request = %self.head.request, agent, not_mediated = names, "the document holds what does not pass through the gateway");
         }
         let facts = std::mem::take(&mut self.facts);
-        let entry = self.head.entry(Event::Request, reason, delivery, gateway, agent_time, facts);
+        let event = if facts.begins_call { Event::CallStart } else { Event::Request };
+        let entry = self.head.entry(event, reason, delivery, gateway, agent_time, facts);
         let entry = Entry { bytes: self.sent.map(|sent| sent.bytes), ..entry };
         match self.slot.take() {
             Some(slot) => slot.record(entry),

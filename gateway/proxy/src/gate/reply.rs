@@ -81,13 +81,20 @@ async fn write_whole(session: &mut Session, reply: Reply, request: RequestId) ->
     }
     if reply.is_for_pages {
         answer.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")?;
-        answer.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After, X-Request-Id")?;
+        answer.insert_header(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id",
+        )?;
     }
     if let Some(location) = &reply.location {
         answer.insert_header(header::LOCATION, location.as_str())?;
     }
     if let Some(seconds) = reply.retry_after {
         answer.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    if let Some(limit) = &reply.rate_limit {
+        answer.insert_header("RateLimit-Policy", limit.policy.as_str())?;
+        answer.insert_header("RateLimit", limit.state.as_str())?;
     }
     let is_head = session.req_header().method == http::Method::HEAD;
     let has_no_body = is_head || reply.body.is_empty() || matches!(reply.status, 204 | 304);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, anyhow};
 use swaigate_core::{
     basic,
-    decide::{self, Admission, AgentAnswer, Denial, Head, Moment},
+    decide::{self, Admission, AgentAnswer, Answers, Denial, Head, Moment},
     id::DocumentId,
     inventory::{AGENT_PASSWORD, AGENT_USER, PLATFORM_PASSWORD},
     policy::{self, Agent, DEFAULT_USER, Policies},
@@ -70,7 +70,7 @@ fn released(policies: &Policies, password: &Secret, document: &str, facts: &mut 
     };
     let moment = Moment { now, document: Some(DocumentId([0; 16])) };
     let plan = decide::judge(admitted, policies, body, &moment, facts)?;
-    let permit = decide::conclude(plan, Ok(()))?;
+    let permit = decide::conclude(plan, Answers::default(), facts)?;
     let answer = AgentAnswer {
         status: 200,
         content_type: Some("application/json"),

@@ -74,6 +74,7 @@ fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
             path: "state".into(),
             max_cells: 100_000,
             max_calls: 100_000,
+            max_facts: 200_000,
             max_answers: 65_536,
             max_answer_bytes: 64 << 20
         }
@@ -95,7 +96,7 @@ public_url: https://agents.example.com
 admin: { address: \"[::1]:9000\" }
 policies: agents/
 token_keys: [{ id: new, secret_file: key.txt }, { id: old, secret_file: old.txt }]
-state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_answers: 18, max_answer_bytes: 64KiB } }
+state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_facts: 19, max_answers: 18, max_answer_bytes: 64KiB } }
 audit: { path: /var/log/audit.jsonl, queue: 1 }
 threads: 3
 connections: { max: 5, header_timeout: 1s, keepalive: 2s }
@@ -118,6 +119,7 @@ shutdown: { delay: 5s, drain: 10s }
             path: "kept".into(),
             max_cells: 16,
             max_calls: 17,
+            max_facts: 19,
             max_answers: 18,
             max_answer_bytes: 64 << 10
         }

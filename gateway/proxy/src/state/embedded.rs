@@ -5,9 +5,12 @@
 //! so that a flood of made-up callers can neither exhaust the memory nor escape the limit.
 
 mod calls;
+mod facts;
 mod repeats;
+mod round;
 
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -25,13 +28,13 @@ use governor::{
     state::{NotKeyed, StateStore as GovernorStore},
 };
 use swaigate_core::{
-    decide::{Answers, CellKey, Check, Family, Refusal},
-    id::{AgentName, CallDigest, DocumentId, RepeatKey},
+    decide::{Answers, CellKey, Check, Family, Lesson, Question},
+    id::{AgentName, CallDigest, DocumentId, FactKey, RepeatKey},
     policy::Limit,
     time::Timestamp,
 };
 
-use self::{calls::Calls, repeats::Repeats};
+use self::{calls::Calls, facts::Facts, repeats::Repeats, round::Round};
 use super::{Begun, Gauges, Outcome, StateStore};
 
 /// How often all cells may be looked through for idle ones while requests wait.
@@ -44,6 +47,8 @@ pub struct Bounds {
     pub cells: usize,
     /// Calls.
     pub calls: usize,
+    /// Facts of calls.
+    pub facts: usize,
     /// Requests under way that may be sent again, and answers to such, together.
     pub answers: usize,
     /// The bytes of these answers.
@@ -57,6 +62,7 @@ pub struct Embedded<C: Clock = MonotonicClock> {
     born: C::Instant,
     max: usize,
     calls: Calls,
+    facts: Facts,
     repeats: Repeats,
     cells: DashMap<CellKey, Arc<Cell<C>>>,
     cell_count: AtomicUsize,
@@ -107,6 +113,7 @@ where
             clock,
             max: bounds.cells,
             calls: Calls::new(bounds.calls),
+            facts: Facts::new(bounds.facts),
             repeats: Repeats::new(bounds.answers, bounds.answer_bytes),
             cells: DashMap::new(),
             cell_count: AtomicUsize::new(0),
@@ -118,47 +125,91 @@ where
         }
     }
 
-    fn answer(&self, checks: &[Check], now: Timestamp) -> Answers {
-        let cells = self.cells_of(checks);
-        let locks: Vec<MutexGuard<'_, ()>> = in_one_order(&cells).map(|cell| cell.hold()).collect();
-        self.go_on(checks, now)?;
-        self.first_use(checks, now, Use::Look)?;
-        let before: Vec<u64> = cells.iter().map(|(_, cell)| cell.arrival.load()).collect();
-        let answers = debit(&cells).and_then(|()| self.first_use(checks, now, Use::Take));
-        if answers.is_err() {
-            cells.iter().zip(before).for_each(|((_, cell), before)| cell.arrival.store(before));
-        }
-        drop(locks);
-        if answers.is_ok() {
-            self.note_calls(checks, now);
-        }
-        answers
+    fn answer(&self, questions: &[Question], now: Timestamp) -> Answers {
+        let mut round = Round::of(questions);
+        // Whether it passes is in its answers.
+        let _ = self.ask_all(&mut round, now);
+        round.answers
     }
 
-    fn go_on(&self, checks: &[Check], now: Timestamp) -> Answers {
-        for (index, check) in checks.iter().enumerate() {
-            if let Check::Call { call, event, grace, .. } = check
-                && !self.calls.allows(call, *event, *grace, now.unix_seconds())
+    fn ask_all(&self, round: &mut Round<'_>, now: Timestamp) -> ControlFlow<()> {
+        let begins = self.begins_call(round.questions, now);
+        let cells = self.cells_of(round.questions, begins);
+        let locks: Vec<MutexGuard<'_, ()>> = in_one_order(&cells).map(|cell| cell.hold()).collect();
+        self.go_on(round, now)?;
+        self.first_use(round, now, Use::Look)?;
+        let before: Vec<u64> = cells.iter().map(|(_, cell)| cell.arrival.load()).collect();
+        let mut facts = self.facts.hold(now.unix_seconds());
+        let passed = self.count_and_take(&cells, &mut facts, round, now);
+        if passed.is_break() {
+            cells.iter().zip(before).for_each(|((_, cell), before)| cell.arrival.store(before));
+            return passed;
+        }
+        facts.take();
+        drop(locks);
+        self.note_calls(round.questions, now);
+        round.answers.begins_call = begins;
+        ControlFlow::Continue(())
+    }
+
+    fn count_and_take(
+        &self,
+        cells: &[(usize, Arc<Cell<C>>)],
+        facts: &mut facts::Held<'_>,
+        round: &mut Round<'_>,
+        now: Timestamp,
+    ) -> ControlFlow<()> {
+        debit(cells, round)?;
+        facts.answer(round)?;
+        self.first_use(round, now, Use::Take)?;
+        self.begin(round, now)
+    }
+
+    fn begins_call(&self, questions: &[Question], now: Timestamp) -> bool {
+        questions.iter().any(|question| match &question.check {
+            Check::Begin(begin) => !self.calls.knows(begin, now.unix_seconds()),
+            _ => false,
+        })
+    }
+
+    fn begin(&self, round: &mut Round<'_>, now: Timestamp) -> ControlFlow<()> {
+        for (index, question) in round.questions.iter().enumerate() {
+            if let Check::Begin(begin) = &question.check
+                && !self.calls.begin(begin, question.is_shadow, now.unix_seconds())
             {
-                return Err(Refusal { check: index, wait: Duration::ZERO });
+                round.fails(index, Duration::ZERO)?;
             }
         }
-        Ok(())
+        ControlFlow::Continue(())
     }
 
-    fn note_calls(&self, checks: &[Check], now: Timestamp) {
-        for check in checks {
-            if let Check::Call { call, event, expiry, .. } = check {
+    fn go_on(&self, round: &mut Round<'_>, now: Timestamp) -> ControlFlow<()> {
+        for (index, question) in round.questions.iter().enumerate() {
+            if let Check::Call { call, event, grace, .. } = &question.check
+                && !self.calls.allows(call, *event, *grace, now.unix_seconds())
+            {
+                round.fails(index, Duration::ZERO)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn note_calls(&self, questions: &[Question], now: Timestamp) {
+        for question in questions {
+            if let Check::Call { call, event, expiry, .. } = &question.check {
                 self.calls.note(call, *event, *expiry, now.unix_seconds());
             }
         }
     }
 
-    /// The cell of each rate check and the check's place. A cell that two checks share is there once.
-    fn cells_of(&self, checks: &[Check]) -> Vec<(usize, Arc<Cell<C>>)> {
-        let mut cells: Vec<(usize, Arc<Cell<C>>)> = Vec::with_capacity(checks.len());
-        for (index, check) in checks.iter().enumerate() {
-            if let Check::Rate(key) = check {
+    /// The cell of each rate that counts and its question's place. A cell that two share is there once.
+    fn cells_of(&self, questions: &[Question], begins_call: bool) -> Vec<(usize, Arc<Cell<C>>)> {
+        let knows_call = !begins_call && questions.iter().any(|question| matches!(question.check, Check::Begin(_)));
+        let mut cells: Vec<(usize, Arc<Cell<C>>)> = Vec::with_capacity(questions.len());
+        for (index, question) in questions.iter().enumerate() {
+            if let Check::Rate { cell: key, only_new_calls } = &question.check
+                && !(*only_new_calls && knows_call)
+            {
                 let cell = self.cell(key);
                 if !cells.iter().any(|(_, known)| Arc::ptr_eq(known, &cell)) {
                     cells.push((index, cell));
@@ -221,16 +272,16 @@ where
         self.shared.retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.is_idle());
     }
 
-    fn first_use(&self, checks: &[Check], now: Timestamp, mode: Use) -> Answers {
-        for (index, check) in checks.iter().enumerate() {
-            if let Check::Bind { document, call, until, expiry } = check {
+    fn first_use(&self, round: &mut Round<'_>, now: Timestamp, mode: Use) -> ControlFlow<()> {
+        for (index, question) in round.questions.iter().enumerate() {
+            if let Check::Bind { document, call, until, expiry } = &question.check {
                 let binding = Binding { call: *call, expiry: *expiry };
                 if !self.bind(document, binding, *until, now, mode) {
-                    return Err(Refusal { check: index, wait: Duration::ZERO });
+                    round.fails(index, Duration::ZERO)?;
                 }
             }
         }
-        Ok(())
+        ControlFlow::Continue(())
     }
 
     fn bind(&self, document: &DocumentId, binding: Binding, until: u32, now: Timestamp, mode: Use) -> bool {
@@ -275,8 +326,16 @@ impl<C> StateStore for Embedded<C>
 where
     C: Clock + Clone + Send + Sync,
 {
-    async fn apply(&self, checks: &[Check], now: Timestamp) -> Answers {
-        if checks.is_empty() { Ok(()) } else { self.answer(checks, now) }
+    async fn apply(&self, questions: &[Question], now: Timestamp) -> Answers {
+        if questions.is_empty() { Answers::default() } else { self.answer(questions, now) }
+    }
+
+    async fn learn(&self, lessons: &[Lesson], now: Timestamp) {
+        self.facts.learn(lessons, now.unix_seconds());
+    }
+
+    async fn forget(&self, facts: &[FactKey]) {
+        self.facts.forget(facts);
     }
 
     async fn begin(&self, request: RepeatKey) -> Begun {
@@ -300,6 +359,7 @@ where
         self.repeats.sweep(Instant::now());
         let now = now.unix_seconds();
         self.calls.sweep(now);
+        self.facts.sweep(now);
         self.bindings.retain(|_, binding| {
             let keep = binding.expiry > now;
             if !keep {
@@ -313,6 +373,7 @@ where
         let (repeats, answer_bytes) = self.repeats.size();
         Gauges {
             calls: self.calls.len(),
+            facts: self.facts.len(),
             repeats,
             answer_bytes,
             cells: self.cell_count.load(Ordering::Relaxed) + self.shared.len(),
@@ -330,8 +391,13 @@ fn in_one_order<C: Clock>(cells: &[(usize, Arc<Cell<C>>)]) -> impl Iterator<Item
 }
 
 /// Counts in each cell, up to the first that has no room.
-fn debit<C: Clock>(cells: &[(usize, Arc<Cell<C>>)]) -> Answers {
-    cells.iter().try_for_each(|(index, cell)| cell.debit().map_err(|wait| Refusal { check: *index, wait }))
+fn debit<C: Clock>(cells: &[(usize, Arc<Cell<C>>)], round: &mut Round<'_>) -> ControlFlow<()> {
+    for (index, cell) in cells {
+        if let Err(wait) = cell.debit() {
+            round.fails(*index, wait)?;
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 // === impl Cell ===

@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use crate::{
     json::{self, JsonError, Node, Value},
-    policy::Agent,
     record::Facts,
-    sanitize,
+    sanitize::{self, SensitiveNames},
     verdict::Reason,
 };
 
@@ -48,9 +47,11 @@ fn folded(key: &str) -> String {
 }
 
 /// A function's arguments, wherever the SDKs look for them (PROTOCOL.md, 4.6).
-pub(super) enum Arguments<'b, 'n> {
-    Parsed(&'n Node<'b>),
-    Raw(&'n str),
+pub(in crate::decide) enum Arguments<'b> {
+    /// Told apart by the platform.
+    Parsed(&'b Node<'b>),
+    /// As the model wrote them, and what that is as JSON, if it is.
+    Raw(&'b str, Option<Node<'b>>),
 }
 
 /// Finds the arguments.
@@ -58,7 +59,7 @@ pub(super) enum Arguments<'b, 'n> {
 /// # Errors
 /// [`Reason::ArgumentsDisagree`] if one SDK would read others than another: `raw` that is JSON and means something else
 /// than `parsed[0]`, `raw` that can be read two ways, or the flat `arguments` beside `argument`.
-pub(super) fn arguments_of<'b, 'n>(body: &'n Node<'b>) -> Result<Option<Arguments<'b, 'n>>, Reason> {
+pub(super) fn arguments_of<'b>(body: &'b Node<'b>) -> Result<Option<Arguments<'b>>, Reason> {
     let flat = body.get("arguments");
     let Some(argument) = body.get("argument") else {
         return Ok(flat.map(Arguments::Parsed));
@@ -67,7 +68,7 @@ pub(super) fn arguments_of<'b, 'n>(body: &'n Node<'b>) -> Result<Option<Argument
         return Err(Reason::ArgumentsDisagree);
     }
     if let Value::String(raw) = &argument.value {
-        return Ok(Some(Arguments::Raw(raw)));
+        return Ok(Some(Arguments::of_raw(raw)));
     }
     let parsed = argument.get("parsed").and_then(|parsed| parsed.items().first());
     let raw = argument.str_at("raw");
@@ -79,20 +80,30 @@ pub(super) fn arguments_of<'b, 'n>(body: &'n Node<'b>) -> Result<Option<Argument
             Ok(_) | Err(JsonError::NotUtf8 | JsonError::Malformed { .. }) => Ok(Some(Arguments::Parsed(parsed))),
         },
         (Some(parsed), None) => Ok(Some(Arguments::Parsed(parsed))),
-        (None, Some(raw)) => Ok(Some(Arguments::Raw(raw))),
+        (None, Some(raw)) => Ok(Some(Arguments::of_raw(raw))),
         (None, None) => Ok(None),
     }
 }
 
-impl Arguments<'_, '_> {
-    pub(super) fn redacted(&self, text: &str, agent: &Agent) -> String {
+impl<'b> Arguments<'b> {
+    fn of_raw(raw: &'b str) -> Self {
+        Arguments::Raw(raw, json::parse(raw.as_bytes()).ok())
+    }
+
+    /// The arguments as JSON, if they are.
+    pub(in crate::decide) fn node(&self) -> Option<&Node<'b>> {
         match self {
-            Arguments::Parsed(node) => sanitize::redact(node, text, &agent.sensitive),
-            Arguments::Raw(raw) => match json::parse(raw.as_bytes()) {
-                Ok(node) => sanitize::redact(&node, raw, &agent.sensitive),
-                // What can't be taken apart can't be redacted either.
-                Err(_) => json::quote(sanitize::REDACTED),
-            },
+            Arguments::Parsed(node) => Some(node),
+            Arguments::Raw(_, node) => node.as_ref(),
+        }
+    }
+
+    pub(super) fn redacted(&self, text: &str, sensitive: &SensitiveNames) -> String {
+        match self {
+            Arguments::Parsed(node) => sanitize::redact(node, text, sensitive),
+            Arguments::Raw(raw, Some(node)) => sanitize::redact(node, raw, sensitive),
+            // What can't be taken apart can't be redacted either.
+            Arguments::Raw(_, None) => json::quote(sanitize::REDACTED),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! `tokens`, `callers`, `limits`, `say`, `sensitive`, `bodies`.
+//! `tokens`, `callers`, `limits`, `mode`, `shadow`, `say`, `sensitive`, `bodies`.
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::super::{BodyLimits, Limit, Per, Sentences, TokenRules, Unbound, UnidentifiedCallers};
+use super::super::{BodyLimits, Limit, LimitRule, Per, Sentences, Shadow, TokenRules, Unbound, UnidentifiedCallers};
 use crate::{
-    sanitize::SensitiveNames,
+    record::Rule,
     yaml::{Field, Fields},
 };
 
@@ -19,8 +19,23 @@ const MAX_LIMITS: usize = 16;
 /// `allow` and `burst`.
 const COUNT: RangeInclusive<u64> = 1..=1_000_000;
 
-/// Whose function calls can be counted together.
-const PER: [(&str, Per); 3] = [("caller", Per::Caller), ("call", Per::Call), ("address", Per::Address)];
+/// What makes requests count together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Agent,
+    Caller,
+    Call,
+    Function,
+    Address,
+}
+
+const PARTS: [(&str, Part); 5] = [
+    ("caller", Part::Caller),
+    ("call", Part::Call),
+    ("function", Part::Function),
+    ("address", Part::Address),
+    ("agent", Part::Agent),
+];
 
 /// How many sensitive names an agent may have.
 const MAX_SENSITIVE: usize = 256;
@@ -61,38 +76,92 @@ pub(super) fn unidentified_callers(fields: &mut Fields<'_>) -> UnidentifiedCalle
     fields.take("unidentified").choice(&choices).unwrap_or(UnidentifiedCallers::PerCall)
 }
 
-pub(super) fn limits(field: Field<'_>) -> Vec<Limit> {
-    limits_per(field, &PER)
+pub(super) fn limits(field: Field<'_>) -> Vec<LimitRule> {
+    limits_per(field, &PARTS)
 }
 
 /// Limits where nothing is known of a request but where it comes from.
 pub(super) fn address_limits(field: Field<'_>) -> Vec<Limit> {
-    limits_per(field, &[("address", Per::Address)])
+    let rules = limits_per(field, &[("address", Part::Address)]);
+    rules.into_iter().map(|rule| rule.limit).collect()
 }
 
-fn limits_per(field: Field<'_>, per: &[(&'static str, Per)]) -> Vec<Limit> {
+fn limits_per(field: Field<'_>, parts: &[(&'static str, Part)]) -> Vec<LimitRule> {
     let items = field.list(MAX_LIMITS).unwrap_or_default();
-    items.into_iter().filter_map(|item| item.mapping(|fields| limit(fields, per))).collect()
+    items.into_iter().filter_map(|item| item.mapping(|fields| limit(fields, parts))).collect()
 }
 
-fn limit(fields: &mut Fields<'_>, per: &[(&'static str, Per)]) -> Option<Limit> {
-    let per = fields.take("per").required().choice(per);
+fn limit(fields: &mut Fields<'_>, parts: &[(&'static str, Part)]) -> Option<LimitRule> {
+    let per = per(fields.take("per").required(), parts);
+    let limit = quota(fields, per.unwrap_or_default());
+    let is_shadow = mode(fields);
+    per.and(limit).map(|limit| LimitRule { limit, is_shadow })
+}
+
+/// `allow`, `every` and `burst`.
+pub(super) fn quota(fields: &mut Fields<'_>, per: Per) -> Option<Limit> {
     let allow = count(fields.take("allow").required());
     let every = fields.take("every").required().duration(Duration::from_millis(1)..=DAY);
     let burst = count(fields.take("burst"));
     let allow = allow?;
-    Some(Limit { per: per?, allow, every: every?, burst: burst.unwrap_or(allow) })
+    Some(Limit { per, allow, every: every?, burst: burst.unwrap_or(allow) })
 }
 
-fn count(field: Field<'_>) -> Option<u32> {
+/// One of the parts, or a list of them.
+fn per(field: Field<'_>, parts: &[(&'static str, Part)]) -> Option<Per> {
+    let (report, place) = (field.report(), field.place());
+    let given: Option<Vec<Part>> = if field.is_list() {
+        let items = field.list(parts.len())?;
+        items.into_iter().map(|item| item.choice(parts)).collect()
+    } else {
+        field.choice(parts).map(|part| vec![part])
+    };
+    let given = given?;
+    if given.is_empty() || (given.contains(&Part::Agent) && given.len() > 1) {
+        report.note(place, "`per` names one of these or several, and `agent`, which is all of its requests, alone");
+        return None;
+    }
+    let has = |part| given.contains(&part);
+    Some(Per {
+        caller: has(Part::Caller),
+        call: has(Part::Call),
+        function: has(Part::Function),
+        address: has(Part::Address),
+    })
+}
+
+/// `mode`: whether what it stands beside is tried only.
+pub(super) fn mode(fields: &mut Fields<'_>) -> bool {
+    fields.take("mode").choice(&[("enforce", false), ("shadow", true)]).unwrap_or(false)
+}
+
+/// `mode` and `shadow`: all rules, or some, of those that there can be here.
+pub(super) fn shadow(fields: &mut Fields<'_>, there: impl Fn(Rule) -> bool) -> Shadow {
+    let all = mode(fields);
+    let known: Vec<_> = Rule::ALL.into_iter().filter(|rule| there(*rule)).map(|rule| (rule.as_str(), rule)).collect();
+    let items = fields.take("shadow").list(known.len()).unwrap_or_default();
+    let some = Shadow::of(items.into_iter().filter_map(|item| item.choice(&known)));
+    if all { Shadow::ALL } else { some }
+}
+
+pub(super) fn count(field: Field<'_>) -> Option<u32> {
     field.integer(COUNT).and_then(|count| u32::try_from(count).ok())
 }
 
-pub(super) fn sentences(fields: &mut Fields<'_>) -> Sentences {
-    let default = Sentences::default();
+/// `say`: what isn't given is as in `default`.
+pub(super) fn sentences(fields: &mut Fields<'_>, default: Sentences) -> Sentences {
     let mut sentence = |key, default| fields.take(key).parse(speakable).unwrap_or(default);
     Sentences {
         limited: sentence("limited", default.limited),
+        disabled: sentence("disabled", default.disabled),
+        closed: sentence("closed", default.closed),
+        caller: sentence("caller", default.caller),
+        argument: sentence("argument", default.argument),
+        precondition: sentence("precondition", default.precondition),
+        repeated: sentence("repeated", default.repeated),
+        code: sentence("code", default.code),
+        locked: sentence("locked", default.locked),
+        busy: sentence("busy", default.busy),
         expired: sentence("expired", default.expired),
         ended: sentence("ended", default.ended),
         slow: sentence("slow", default.slow),
@@ -100,7 +169,7 @@ pub(super) fn sentences(fields: &mut Fields<'_>) -> Sentences {
     }
 }
 
-fn speakable(text: &str) -> Result<String, String> {
+pub(super) fn speakable(text: &str) -> Result<String, String> {
     let length = text.chars().count();
     if text.trim().is_empty() {
         Err("there is nothing to say; write a sentence or remove the key".to_owned())
@@ -113,12 +182,12 @@ fn speakable(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn sensitive(field: Field<'_>) -> SensitiveNames {
+pub(super) fn sensitive(field: Field<'_>) -> Vec<String> {
     let items = field.list(MAX_SENSITIVE).unwrap_or_default();
-    SensitiveNames::with(items.into_iter().filter_map(|item| item.parse(argument_name)))
+    items.into_iter().filter_map(|item| item.parse(argument_name)).collect()
 }
 
-fn argument_name(text: &str) -> Result<String, &'static str> {
+pub(super) fn argument_name(text: &str) -> Result<String, &'static str> {
     if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
         Err("the name of an argument has 1 to 128 bytes and no control characters")
     } else {

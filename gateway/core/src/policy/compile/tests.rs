@@ -7,7 +7,7 @@ use crate::{
     basic::{Check, Credentials},
     keys::MacKey,
     policy::{
-        Authentication, BodyLimits, Expose, Exposed, ExposedPath, Limit, Per, Required, Sentences, Timeouts,
+        Authentication, BodyLimits, Expose, Exposed, ExposedPath, Limit, LimitRule, Per, Required, Sentences, Timeouts,
         TokenRules, Unbound, UnidentifiedCallers, UrlCredentials,
     },
     sanitize::SensitiveNames,
@@ -214,16 +214,24 @@ fn limits_say_whose_how_many_and_how_fast() {
     let limits =
         agent("limits:\n- { per: caller, allow: 10, every: 1m }\n- { per: call, allow: 3, every: 500ms, burst: 1 }")
             .limits;
-    let limit = |per, allow, every, burst| Limit { per, allow, every: Duration::from_millis(every), burst };
-    assert_eq!(limits, [limit(Per::Caller, 10, 60_000, 10), limit(Per::Call, 3, 500, 1)]);
+    let limit = |per, allow, every, burst| {
+        let limit = Limit { per, allow, every: Duration::from_millis(every), burst };
+        LimitRule { limit, is_shadow: false }
+    };
+    assert_eq!(limits, [limit(Per::CALLER, 10, 60_000, 10), limit(Per::CALL, 3, 500, 1)]);
     assert_eq!(agent("limits: []").limits, []);
+    let per =
+        |per: &str| agent(&format!("limits: [{{ per: {per}, allow: 1, every: 1s, mode: shadow }}]")).limits[0].clone();
+    assert_eq!(per("agent").limit.per, Per::default());
+    let both = Per { function: true, ..Per::CALLER };
+    assert_eq!((per("[caller, function]").limit.per, per("agent").is_shadow), (both, true));
 }
 
 #[test]
 fn sentences_names_paths_and_sizes() {
     let say = agent("say: { limited: a, expired: b, ended: c, slow: d, unavailable: \"e: é\" }").say;
     let [limited, expired, ended, slow, unavailable] = ["a", "b", "c", "d", "e: é"].map(str::to_owned);
-    assert_eq!(say, Sentences { limited, expired, ended, slow, unavailable });
+    assert_eq!(say, Sentences { limited, expired, ended, slow, unavailable, ..Sentences::default() });
 
     assert_eq!(agent("routing_callbacks: [/sip, /a/b]").routing_callbacks, ["/sip", "/a/b"]);
 
@@ -249,7 +257,7 @@ fn an_exposed_path_may_be_streamed_and_left_to_the_agent() {
     assert_eq!(only("{ path: /chat/, body: 2KiB }").body, Some(2048));
 
     let minute = Duration::from_secs(60);
-    let limit = Limit { per: Per::Address, allow: 30, every: minute, burst: 30 };
+    let limit = Limit { per: Per::ADDRESS, allow: 30, every: minute, burst: 30 };
     let limits = "limits: [{ per: address, allow: 30, every: 1m }]";
     assert_eq!(only(&format!("{{ path: /a, {limits} }}")).limits, std::slice::from_ref(&limit));
     let headers = "request_headers: [X-Chat-Handle], response_headers: [X-Chat-Handle, X-B]";
@@ -307,8 +315,12 @@ fn each_mistake_has_its_place_and_its_words() {
         ("limit: []", "3:1: unknown key `limit`; did you mean `limits`?"),
         ("limits: [{ per: caller, allow: 10 }]", "3:10: `every` is missing"),
         (
-            "limits: [{ per: agent, allow: 10, every: 1m }]",
-            "3:17: `per`: must be `caller` or `call` or `address`, not `agent`",
+            "limits: [{ per: callers, allow: 10, every: 1m }]",
+            "3:17: `per`: must be `caller` or `call` or `function` or `address` or `agent`, not `callers`",
+        ),
+        (
+            "limits: [{ per: [agent, call], allow: 10, every: 1m }]",
+            "3:17: `per` names one of these or several, and `agent`, which is all of its requests, alone",
         ),
         ("limits: [{ per: call, allow: 0, every: 1m }]", "3:30: `allow` is 0; it must be from 1 to 1000000"),
         (
@@ -489,10 +501,7 @@ fn each_mistake_has_its_place_and_its_words() {
             "platform: { insecure_static_url_credentials: yes, users: [{ username: a, password_hash_env: HASH }] }",
             "3:46: static credentials in URLs need a first user whose password is known in plain, not as a hash",
         ),
-        (
-            "functions: {}",
-            "3:1: unknown key `functions`; known here: agent, match, upstream, platform, tokens, callers, limits, say, sensitive, routing_callbacks, expose, health_path, bodies",
-        ),
+        ("function: {}", "3:1: unknown key `function`; did you mean `functions`?"),
     ];
     let found = |more: &str| compiled(&format!("{head}{more}\n")).map(|_| ()).err().unwrap_or_default();
     let wrong: Vec<_> =
@@ -586,12 +595,12 @@ limits:
   - { per: caler, allow: ten, every: 60 }
 say: { limitd: x }
 bodies: { request: 5 }
-mode: enforce
+mode: enforced
 ";
     let mistakes = compiled(text).unwrap_err();
     let places: Vec<String> = mistakes.iter().map(|m| m.splitn(3, ':').take(2).collect::<Vec<_>>().join(":")).collect();
     let expected =
-        ["1:8", "2:16", "4:8", "5:3", "6:23", "9:19", "9:25", "11:12", "11:26", "11:38", "12:8", "13:20", "14:1"];
+        ["1:8", "2:16", "4:8", "5:3", "6:23", "9:19", "9:25", "11:12", "11:26", "11:38", "12:8", "13:20", "14:7"];
     assert_eq!(places, expected, "{mistakes:#?}");
     assert!(!mistakes.concat().contains("hunter2"), "{mistakes:#?}");
 }
@@ -711,8 +720,8 @@ fn every_shipped_policy_compiles() {
 fn the_default_policy_limits_callers_as_the_guide_does() {
     let agent = compile("default.yaml", default_policy(), &secrets(), &seed()).unwrap();
     let minute = Duration::from_secs(60);
-    let limit = |per, allow| Limit { per, allow, every: minute, burst: allow };
-    assert_eq!(agent.limits, [limit(Per::Caller, 10), limit(Per::Call, 60)]);
+    let limit = |per, allow| LimitRule { limit: Limit { per, allow, every: minute, burst: allow }, is_shadow: false };
+    assert_eq!(agent.limits, [limit(Per::CALLER, 10), limit(Per::CALL, 60)]);
 }
 
 proptest! {

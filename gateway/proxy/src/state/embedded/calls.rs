@@ -1,17 +1,17 @@
 //! Which calls have ended, and where.
 //!
-//! A call is with one agent or, while it is transferred, with several. It has ended where its summary or hang-up came
+//! Which are under way is counted here too, for each agent and caller. A call is with one agent or, while it is transferred, with several. It has ended where its summary or hang-up came
 //! from, unless a document that was made for it there later is still to be heard of; and it has ended altogether when it
 //! has ended everywhere.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use swaigate_core::{
-    decide::{CallEvent, CallKey},
-    id::{AgentName, CallDigest},
+    decide::{Begin, CallEvent, CallKey, Part as Who},
+    id::{AgentName, CallDigest, CallerDigest},
 };
 
 /// How many agents of one call are kept apart. A call with more forgets where it was first.
@@ -29,6 +29,8 @@ struct Table {
     calls: HashMap<CallDigest, Call>,
     /// All calls of the table, in the order in which they came.
     order: VecDeque<CallDigest>,
+    /// Calls under way at an agent, of one caller or, with [`Who::Any`], of all.
+    under_way: HashMap<(AgentName, Who<CallerDigest>), HashSet<CallDigest>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,10 @@ struct Part {
     fetched: u32,
     /// When its end was heard of, in Unix seconds.
     ended: Option<u32>,
+    /// When the last request came, in Unix seconds.
+    seen: u32,
+    /// Who calls, if the call is counted.
+    counted: Option<Who<CallerDigest>>,
 }
 
 // === impl Calls ===
@@ -73,24 +79,69 @@ impl Calls {
             CallEvent::Fetched => {
                 let mut table = self.hold();
                 let part = table.part(key, expiry, self.max);
-                (part.fetched, part.ended) = (now, None);
+                (part.fetched, part.seen, part.ended) = (now, now, None);
             }
             CallEvent::Ended { issued } => {
                 let mut table = self.hold();
                 let part = table.part(key, expiry, self.max);
                 if issued >= part.fetched && part.ended.is_none() {
                     part.ended = Some(now);
+                    let counted = part.counted.take();
+                    table.is_over(key, counted);
                 }
             }
-            CallEvent::Used => {}
+            CallEvent::Used => {
+                let mut table = self.hold();
+                if let Some(part) = table.calls.get_mut(&key.call).and_then(|call| call.known_mut(&key.agent)) {
+                    part.seen = now;
+                }
+            }
         }
+    }
+
+    /// Whether a call is known, `now` in Unix seconds.
+    pub(super) fn knows(&self, begin: &Begin, now: u32) -> bool {
+        let table = self.hold();
+        let digests = std::iter::once(&begin.call.call).chain(&begin.aliases);
+        digests.filter_map(|call| table.calls.get(call)).any(|call| call.expiry > now)
+    }
+
+    /// Counts a call that begins, if there is room or `is_forced`; whether there was. One that is known has room.
+    pub(super) fn begin(&self, begin: &Begin, is_forced: bool, now: u32) -> bool {
+        if begin.per_caller.or(begin.per_agent).is_none() {
+            return true;
+        }
+        if self.knows(begin, now) {
+            return true;
+        }
+        let mut table = self.hold();
+        let agent = &begin.call.agent;
+        let mut groups = vec![(Who::Any, begin.per_agent)];
+        if begin.caller != Who::Any {
+            groups.push((begin.caller, begin.per_caller));
+        }
+        let has_room = groups.iter().all(|(who, max)| {
+            max.is_none_or(|max| table.count(&(agent.clone(), *who), max, begin.idle, now) < max as usize)
+        });
+        if has_room || is_forced {
+            for (who, _) in &groups {
+                table.under_way.entry((agent.clone(), *who)).or_default().insert(begin.call.call);
+            }
+            let part = table.part(&begin.call, begin.expiry, self.max);
+            (part.seen, part.counted) = (now, Some(begin.caller));
+        }
+        has_room
     }
 
     /// Forgets what no token asks for any more.
     pub(super) fn sweep(&self, now: u32) {
-        let Table { calls, order } = &mut *self.hold();
+        let Table { calls, order, under_way } = &mut *self.hold();
         calls.retain(|_, call| call.expiry > now);
         order.retain(|call| calls.contains_key(call));
+        under_way.retain(|_, group| {
+            group.retain(|call| calls.contains_key(call));
+            !group.is_empty()
+        });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -106,7 +157,7 @@ impl Table {
     fn part(&mut self, key: &CallKey, expiry: u32, max: usize) -> &mut Part {
         if !self.calls.contains_key(&key.call) {
             if self.calls.len() >= max.max(1) {
-                self.order.pop_front().map(|first| self.calls.remove(&first));
+                self.forget_the_first();
             }
             self.order.push_back(key.call);
         }
@@ -116,7 +167,48 @@ impl Table {
     }
 }
 
+impl Table {
+    fn forget_the_first(&mut self) {
+        let Some(first) = self.order.pop_front() else { return };
+        let parts = self.calls.remove(&first).map(|call| call.parts).unwrap_or_default();
+        for Part { agent, counted, .. } in parts {
+            self.is_over(&CallKey { call: first, agent }, counted);
+        }
+    }
+
+    /// A call is not under way any more.
+    fn is_over(&mut self, key: &CallKey, counted: Option<Who<CallerDigest>>) {
+        let Some(caller) = counted else { return };
+        for who in [Who::Any, caller] {
+            let group = (key.agent.clone(), who);
+            if let Some(calls) = self.under_way.get_mut(&group) {
+                calls.remove(&key.call);
+                if calls.is_empty() {
+                    self.under_way.remove(&group);
+                }
+            }
+        }
+    }
+
+    /// How many calls of a group are under way. Idle ones are looked for only when there are too many.
+    fn count(&mut self, group: &(AgentName, Who<CallerDigest>), max: u32, idle: u32, now: u32) -> usize {
+        let Table { calls, under_way, .. } = self;
+        let Some(of_group) = under_way.get_mut(group) else { return 0 };
+        if of_group.len() >= max as usize {
+            of_group.retain(|call| {
+                let part = calls.get(call).and_then(|call| call.part(&group.0));
+                part.is_some_and(|part| part.ended.is_none() && now < part.seen.saturating_add(idle))
+            });
+        }
+        of_group.len()
+    }
+}
+
 impl Call {
+    fn known_mut(&mut self, agent: &AgentName) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|part| part.agent == *agent)
+    }
+
     fn part(&self, agent: &AgentName) -> Option<&Part> {
         self.parts.iter().find(|part| part.agent == *agent)
     }
@@ -126,7 +218,7 @@ impl Call {
             if self.parts.len() >= MAX_PARTS {
                 self.parts.remove(0);
             }
-            self.parts.push(Part { agent: agent.clone(), fetched: 0, ended: None });
+            self.parts.push(Part { agent: agent.clone(), fetched: 0, ended: None, seen: 0, counted: None });
             self.parts.len() - 1
         });
         &mut self.parts[place]

@@ -1,0 +1,104 @@
+//! A function call: its token, its arguments, and the rules of the policy for it.
+
+use super::{
+    Judged, Moment, Refused,
+    body::{arguments_of, object},
+    repeat_key, verified,
+};
+use crate::{
+    call,
+    decide::{
+        Admitted,
+        checks::{Asker, CallEvent, Family, call_check, ended},
+        rewrite::Lineage,
+        rules::{self, Called},
+    },
+    id::{CallerDigest, FunctionName},
+    json::{Edits, Node},
+    keys::Key,
+    policy::Policies,
+    record::{Facts, Rule},
+    token::{self, Binding, Kind, VerifiedToken},
+    verdict::Reason,
+};
+
+pub(super) fn judge_function(
+    admitted: &Admitted,
+    policies: &Policies,
+    body: &[u8],
+    moment: &Moment,
+    facts: &mut Facts,
+) -> Result<Judged, Refused> {
+    let agent = &admitted.agent;
+    let parsed = object(body, facts)?;
+    let named = parsed.str_at("function").and_then(|name| name.parse::<FunctionName>().ok());
+    let function = named.ok_or(Reason::FunctionMissing)?;
+    facts.function = Some(function.to_string());
+    let ids = call::call_ids(&parsed, Kind::Tool);
+    facts.call_id = ids.first().map(|id| (*id).to_owned());
+    let text = std::str::from_utf8(body).map_err(|_| Reason::BodyNotJson)?;
+    let arguments = arguments_of(&parsed)?;
+    let own_rules = agent.functions.rules(function.as_str());
+    facts.arguments = arguments.as_ref().map(|arguments| arguments.redacted(text, &own_rules.sensitive));
+
+    let (token, bound) = verified(admitted, policies, function.as_str(), &ids, moment, facts)?;
+    let claims = *token.claims();
+    facts.schema = Some(claims.schema).filter(|digest| *digest != [0; 8]);
+    let caller = caller_digest(&parsed, &token, bound.key, facts);
+    let (call, expiry) = (bound.call, claims.expiry);
+    let mut questions = Vec::from_iter(bound.question);
+    let mut sought = Vec::new();
+    if claims.kind != Kind::Hook {
+        questions.push(call_check(agent, call, CallEvent::Used, expiry));
+        let asker = Asker { agent, caller, call: Some(call), function: Some(&function), client: admitted.client };
+        let called = Called {
+            asker: &asker,
+            rules: own_rules,
+            body: &parsed,
+            arguments: arguments.as_ref(),
+            call,
+            caller: facts.caller.clone(),
+            schema: claims.schema,
+            expiry,
+            now: moment.now,
+        };
+        let ruled = rules::apply(&called, policies, facts)?;
+        questions.extend(asker.rates(&agent.limits, &Family::Functions, agent.is_shadow(Rule::Limits)));
+        questions.extend(ruled.questions);
+        sought = ruled.sought;
+    } else if function.is_hangup() && !call::is_chat(&parsed) {
+        questions.extend(ended(&token).map(|event| call_check(agent, call, event, expiry)));
+    }
+    let lineage = Lineage::of_token(&token, call, agent);
+    let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);
+    let repeat = Some(repeat_key(&token, body));
+    Ok(Judged { edited, lineage: Some(lineage), repeat, questions, sought, ..Judged::default() })
+}
+
+/// The caller that counts: the one that was fixed when the document was fetched. A body that names another is noted.
+fn caller_digest(body: &Node<'_>, token: &VerifiedToken, key: &Key, facts: &mut Facts) -> Option<CallerDigest> {
+    let named = call::caller_of_function_call(body);
+    let digest = named.number().map(|number| key.caller(number));
+    let claims = token.claims();
+    // Without a call at the fetch there was no caller either, so the first word on it is the body's.
+    let counts = if claims.call.is_none() { claims.caller.or(digest) } else { claims.caller };
+    if digest.is_some() && digest == counts {
+        facts.caller = named.number().map(str::to_owned);
+    }
+    facts.caller_disagrees = digest.is_some() && digest != counts;
+    facts.caller_digest = counts;
+    counts
+}
+
+/// Some SDKs read a `meta_data_token` as their own security token (PROTOCOL.md, 2.3), so ours goes before they see it.
+fn without_own_metadata_token(admitted: &Admitted, body: &Node<'_>, text: &str, key: &Key) -> Option<String> {
+    let sent = body.str_at("meta_data_token")?;
+    let Admitted { agent, path, query, .. } = admitted;
+    let binding = Binding { agent: &agent.name, function: "", path, query: query.as_deref() };
+    if sent != token::metadata_token(key, &binding) {
+        return None;
+    }
+    let mut edits = Edits::default();
+    edits.remove_members(body, |name| name == "meta_data_token");
+    edits.apply(text).ok()
+}

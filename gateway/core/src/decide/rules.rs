@@ -1,0 +1,161 @@
+//! The rules of a policy for one function call, in the order in which they are asked.
+//!
+//! What can be told from the call itself is decided here; what depends on other calls becomes questions to the state
+//! store. The cheapest and most final come first, and a caller is asked to confirm only what nothing else is against.
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    checks::{Asker, Check, Family, Question},
+    conclude::{Lesson, Sought},
+    judge::{Arguments, Refused},
+};
+use crate::{
+    id::{AgentName, CallDigest, FactKey},
+    json::Node,
+    policy::{CallFact, FunctionRules, Pin, Policies, Requirement},
+    record::{Facts, Rule},
+    time::Timestamp,
+    verdict::Reason,
+};
+
+/// A function call, as its rules see it.
+pub(super) struct Called<'a> {
+    pub(super) asker: &'a Asker<'a>,
+    pub(super) rules: &'a FunctionRules,
+    pub(super) body: &'a Node<'a>,
+    pub(super) arguments: Option<&'a Arguments<'a>>,
+    pub(super) call: CallDigest,
+    /// The caller's number, as far as the body and the token agree on it.
+    pub(super) caller: Option<String>,
+    /// The digest of the parameters that the agent published for it.
+    pub(super) schema: [u8; 8],
+    /// When the call's tokens die, in Unix seconds.
+    pub(super) expiry: u32,
+    pub(super) now: Timestamp,
+}
+
+/// What is left to ask of the state store, and what to look for in the answer.
+#[derive(Default)]
+pub(super) struct Ruled {
+    pub(super) questions: Vec<Question>,
+    pub(super) sought: Vec<Sought>,
+}
+
+/// Asks all rules.
+///
+/// # Errors
+/// The first that refuses the call, whatever the state store may say.
+pub(super) fn apply(called: &Called<'_>, _policies: &Policies, facts: &mut Facts) -> Result<Ruled, Refused> {
+    let say = &called.rules.say;
+    let mut stand = |rule: Rule, reason: Reason, sentence: &str, holds: bool| {
+        if holds {
+            return Ok(());
+        }
+        if called.rules.is_shadow(rule) {
+            facts.shadowed(rule, reason.as_str());
+            return Ok(());
+        }
+        Err(Refused { reason, sentence: Some(sentence.to_owned()) })
+    };
+    stand(Rule::Publish, Reason::FunctionDenied, &say.disabled, called.rules.publish)?;
+    for pin in &called.rules.pin {
+        stand(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, &pin.argument), called.is_pinned(pin))?;
+    }
+    Ok(Ruled { questions: called.questions(), sought: called.sought() })
+}
+
+/// The sentence about an argument.
+fn about(sentence: &str, argument: &str) -> String {
+    sentence.replace("{argument}", &argument.replace('_', " "))
+}
+
+// === impl Called ===
+
+impl Called<'_> {
+    /// What depends on other calls, the confirmation last.
+    fn questions(&self) -> Vec<Question> {
+        let rules = self.rules;
+        let mut questions = Vec::new();
+        let of = |rule, check, reason, sentence: &str| {
+            Question::of(rule, rules.is_shadow(rule), check, reason).saying(sentence)
+        };
+        let limits = self.asker.rates(&rules.limits, &Family::Function, rules.is_shadow(Rule::Limits));
+        questions.extend(limits.map(|question| question.saying(&rules.say.limited)));
+        for requirement in &rules.requires {
+            let check = Check::Fact(self.met(requirement));
+            questions.push(of(Rule::Requires, check, Reason::Precondition, &rules.say.precondition));
+        }
+        if rules.once {
+            let fact = self.fact("once", &[self.function(), &self.canonical_arguments()]);
+            let check = Check::Once { fact, expiry: self.expiry };
+            questions.push(of(Rule::Once, check, Reason::Repeated, &rules.say.repeated));
+        }
+        questions
+    }
+
+    fn sought(&self) -> Vec<Sought> {
+        let requirements = self.asker.agent.functions.sought_of(self.function());
+        let sought = |requirement: &Requirement| Sought {
+            requirement: requirement.clone(),
+            lesson: Lesson { fact: self.met(requirement), expiry: self.expiry },
+        };
+        requirements.iter().map(sought).collect()
+    }
+
+    /// That another function succeeded in this call.
+    fn met(&self, requirement: &Requirement) -> FactKey {
+        let Requirement { function, pointer, equals } = requirement;
+        self.fact("met", &[function.as_str(), pointer, &equals.to_string()])
+    }
+
+    fn is_pinned(&self, pin: &Pin) -> bool {
+        let argument = self.arguments.and_then(|arguments| arguments.node()?.get(&pin.argument));
+        let Some(argument) = argument else { return false };
+        match &pin.to {
+            CallFact::Caller => argument.as_str().is_some_and(|text| {
+                let number = crate::call::Caller::from_number(text);
+                number.number().is_some_and(|number| Some(number) == self.caller.as_deref())
+            }),
+            fact => fact.find(self.body).is_some_and(|fact| is_equal(argument, fact)),
+        }
+    }
+
+    fn function(&self) -> &str {
+        self.asker.function.map_or("", |name| name.as_str())
+    }
+
+    fn canonical_arguments(&self) -> String {
+        let node = self.arguments.and_then(Arguments::node);
+        node.map(|node| String::from_utf8_lossy(&node.canonical()).into_owned()).unwrap_or_default()
+    }
+
+    fn fact(&self, kind: &str, parts: &[&str]) -> FactKey {
+        fact(&self.asker.agent.name, &self.call.0, kind, parts)
+    }
+}
+
+/// A fact of a call, or of what else is named by a digest.
+fn fact(agent: &AgentName, whose: &[u8], kind: &str, parts: &[&str]) -> FactKey {
+    let mut digest = Sha256::new();
+    for part in
+        [kind.as_bytes(), agent.as_str().as_bytes(), whose].into_iter().chain(parts.iter().map(|p| p.as_bytes()))
+    {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut first = [0; 16];
+    first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    FactKey(first)
+}
+
+/// Whether an argument is the same as a fact: by meaning, or as text, since models write numbers as text.
+fn is_equal(argument: &Node<'_>, fact: &Node<'_>) -> bool {
+    let text = |node: &Node<'_>| match &node.value {
+        crate::json::Value::String(text) => Some(text.to_string()),
+        crate::json::Value::Number(number) => Some((*number).to_owned()),
+        _ => None,
+    };
+    argument.means(fact) || text(argument).is_some_and(|argument| text(fact) == Some(argument))
+}

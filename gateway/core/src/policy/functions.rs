@@ -1,0 +1,164 @@
+//! What single functions may be called for: the rules of a policy's `functions`.
+//!
+//! Each key of a function stands alone: what a function doesn't say, `default` says, and what that doesn't either is
+//! built in. It is put together when the file is loaded.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{LimitRule, Sentences, Shadow};
+use crate::{id::FunctionName, json::Node, record::Rule, sanitize::SensitiveNames, yaml::Place};
+
+/// The rules for an agent's functions.
+#[derive(Debug)]
+pub struct Functions {
+    default: Arc<FunctionRules>,
+    named: HashMap<FunctionName, Arc<FunctionRules>>,
+    /// What the answers of a function are looked through for: other functions require it.
+    sought: HashMap<FunctionName, Vec<Requirement>>,
+}
+
+/// The rules for one function.
+#[derive(Debug, Clone)]
+pub struct FunctionRules {
+    /// Whether the function is there at all: else it is cut from documents, and refused if it is called.
+    pub publish: bool,
+    /// Which functions must have succeeded before, in this call.
+    pub requires: Vec<Requirement>,
+    /// Which arguments must equal a fact of the call.
+    pub pin: Vec<Pin>,
+    /// Whether the same arguments pass at most once in a call.
+    pub once: bool,
+    /// How often it may be called, counted for this function alone.
+    pub limits: Vec<LimitRule>,
+    /// `insecure_unmediated`: the function stays in documents though it never reaches the gateway and other rules of its
+    /// own can't be enforced.
+    pub allows_unmediated: bool,
+    /// What is said to a caller.
+    pub say: Sentences,
+    /// Arguments whose values are neither written down nor said.
+    pub sensitive: SensitiveNames,
+    /// Which rules are in shadow.
+    pub shadow: Shadow,
+    /// Where each key that is given stands, and what it says.
+    pub given: Vec<Given>,
+}
+
+/// Something that another function's answer must have held, in this call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requirement {
+    /// Which function.
+    pub function: FunctionName,
+    /// Where in its answer: a JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// What must be there. Numbers are equal by value, objects in any order.
+    pub equals: serde_json::Value,
+}
+
+/// An argument that must equal a fact of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The argument.
+    pub argument: String,
+    /// The fact.
+    pub to: CallFact,
+}
+
+/// A fact of a call, as the platform tells it with each function call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallFact {
+    /// The caller's number, as far as it agrees with the token's.
+    Caller,
+    /// What lies in `global_data`, key by key.
+    GlobalData(Vec<String>),
+    /// What lies in `meta_data`, key by key.
+    MetaData(Vec<String>),
+}
+
+/// A key that a file gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// The key.
+    pub key: &'static str,
+    /// Where it stands.
+    pub place: Place,
+    /// Whether it stands under `default`.
+    pub by_default: bool,
+    /// Its value.
+    pub value: serde_json::Value,
+}
+
+// === impl Functions ===
+
+impl Functions {
+    /// These rules, and `default` for all others.
+    pub fn new(default: FunctionRules, named: HashMap<FunctionName, Arc<FunctionRules>>) -> Self {
+        let mut sought: HashMap<FunctionName, Vec<Requirement>> = HashMap::new();
+        for requirement in named.values().chain([&Arc::new(default.clone())]).flat_map(|rules| &rules.requires) {
+            let of_function = sought.entry(requirement.function.clone()).or_default();
+            if !of_function.contains(requirement) {
+                of_function.push(requirement.clone());
+            }
+        }
+        Self { default: Arc::new(default), named, sought }
+    }
+
+    /// The rules for this function.
+    pub fn rules(&self, name: &str) -> &Arc<FunctionRules> {
+        self.named.get(name).unwrap_or(&self.default)
+    }
+
+    /// The rules for functions that the policy doesn't name.
+    pub fn default_rules(&self) -> &Arc<FunctionRules> {
+        &self.default
+    }
+
+    /// The functions that the policy names.
+    pub fn names(&self) -> impl Iterator<Item = &FunctionName> {
+        self.named.keys()
+    }
+
+    /// What the answers of this function are looked through for.
+    pub fn sought_of(&self, name: &str) -> &[Requirement] {
+        self.sought.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+// === impl FunctionRules ===
+
+impl FunctionRules {
+    /// Whether any of its rules can be enforced only where calls pass through the gateway.
+    pub fn needs_gateway(&self) -> bool {
+        !self.requires.is_empty() || !self.pin.is_empty() || self.once || !self.limits.is_empty()
+    }
+
+    /// Whether this rule is in shadow.
+    pub fn is_shadow(&self, rule: Rule) -> bool {
+        self.shadow.has(rule)
+    }
+}
+
+// === impl Requirement ===
+
+impl Requirement {
+    /// Whether an answer of the function meets it.
+    pub fn is_met_by(&self, answer: &Node<'_>) -> bool {
+        let wanted = serde_json::to_string(&self.equals).unwrap_or_default();
+        let wanted = crate::json::parse(wanted.as_bytes());
+        let found = answer.at_pointer(&self.pointer);
+        wanted.is_ok_and(|wanted| found.is_some_and(|found| found.means(&wanted)))
+    }
+}
+
+// === impl CallFact ===
+
+impl CallFact {
+    /// The path in the body of a function call, but for [`CallFact::Caller`].
+    pub(crate) fn find<'b>(&self, body: &'b Node<'b>) -> Option<&'b Node<'b>> {
+        let (key, path) = match self {
+            CallFact::Caller => return None,
+            CallFact::GlobalData(path) => ("global_data", path),
+            CallFact::MetaData(path) => ("meta_data", path),
+        };
+        path.iter().try_fold(body.get(key)?, |node, key| node.get(key))
+    }
+}
