@@ -121,6 +121,7 @@ fn a_record_tells_who_asked_what_and_what_came_of_it() {
         assert_eq!(all.iter().map(found).collect::<Vec<_>>(), expected, "{sdk:?}");
         for record in &all {
             assert!(record["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{record}");
+            let event = if record["route"] == "swml" { "call_start" } else { "request" };
             assert_eq!((&record["event"], &record["client"]), (&json!(event), &json!("127.0.0.1")), "{record}");
             assert!(record["gateway_us"].is_u64() && record["delivered"] == true, "{record}");
             let asked = record["decision"] == "allow";

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use governor::clock::FakeRelativeClock;
 use proptest::prelude::*;
 use swaigate_core::{
-    decide::{Part, Refusal, Subject},
+    decide::{Agreed, Begin, CallEvent, CallKey, CodeGiven, Part, Refusal, Subject},
     id::CallerDigest,
     policy::Per,
 };
@@ -254,4 +254,164 @@ proptest! {
         }
         prop_assert!(calls.len() <= max);
     }
+}
+
+// === calls under way ===
+
+fn begin(call: u8, caller: u8, per_caller: Option<u32>, per_agent: Option<u32>) -> Check {
+    Check::Begin(Begin {
+        call: CallKey { call: CallDigest([call; 16]), agent: "bank".parse().unwrap() },
+        aliases: vec![CallDigest([call + 100; 16])],
+        caller: Part::Of(CallerDigest([caller; 16])),
+        per_caller,
+        per_agent,
+        idle: 600,
+        expiry: NOW.unix_seconds() + 14_400,
+    })
+}
+
+fn happens(call: u8, event: CallEvent) -> Check {
+    let call = CallKey { call: CallDigest([call; 16]), agent: "bank".parse().unwrap() };
+    Check::Call { call, event, grace: 60, expiry: NOW.unix_seconds() + 14_400 }
+}
+
+#[test]
+fn a_caller_has_so_many_calls_at_once_and_no_more() {
+    let (store, _) = store(100);
+    let fetch = |call, caller| {
+        let checks = [happens(call, CallEvent::Fetched), begin(call, caller, Some(2), Some(3))];
+        store.asked(&checks, NOW).map_err(|refusal| refusal.check)
+    };
+    assert_eq!([fetch(1, 1), fetch(2, 1)], [Ok(()), Ok(())]);
+    assert_eq!(fetch(3, 1), Err(1), "a third of one caller");
+    assert_eq!(fetch(1, 1), Ok(()), "a known one is free");
+    assert_eq!(fetch(4, 2), Ok(()), "another caller");
+    assert_eq!(fetch(5, 3), Err(1), "a fourth of all");
+    let end = happens(1, CallEvent::Ended { issued: NOW.unix_seconds() });
+    assert_eq!(store.asked(&[end], NOW), Ok(()));
+    assert_eq!(fetch(6, 1), Ok(()), "an end makes room");
+}
+
+#[test]
+fn an_idle_call_makes_room_and_one_that_is_used_does_not() {
+    let (store, _) = store(100);
+    let fetch = |call, at| store.asked(&[happens(call, CallEvent::Fetched), begin(call, 1, Some(1), None)], at);
+    assert_eq!(fetch(1, NOW), Ok(()));
+    assert_eq!(store.asked(&[happens(1, CallEvent::Used)], later(599)), Ok(()));
+    assert!(fetch(2, later(601)).is_err());
+    assert_eq!(fetch(2, later(1200)), Ok(()));
+}
+
+#[test]
+fn a_known_call_counts_in_no_limit_of_calls_that_begin() {
+    let (store, _) = store(100);
+    let one = limit(Per::CALLER, 1, 3_600_000, 1);
+    let fetch = |call, only_new_calls| {
+        let Check::Rate { cell, .. } = rate(&one, 1) else { unreachable!() };
+        let rate = Check::Rate { cell, only_new_calls };
+        let checks = [happens(call, CallEvent::Fetched), begin(call, 1, None, None), rate];
+        let questions: Vec<_> = checks.into_iter().map(|check| Question::for_store(check, false)).collect();
+        let answers = store.answer(&questions, NOW);
+        (answers.refused.is_none(), answers.begins_call)
+    };
+    assert_eq!(fetch(1, true), (true, true));
+    assert_eq!(fetch(1, true), (true, false), "the fallback of a known call is free");
+    assert_eq!(fetch(2, true), (false, false), "a second call isn't");
+    assert_eq!(fetch(1, false), (false, false), "a limit by address counts each request");
+}
+
+// === facts of calls ===
+
+const FACT: FactKey = FactKey([7; 16]);
+const EXPIRY: u32 = 1_700_014_400;
+
+#[test]
+fn a_fact_holds_once_it_is_learned_and_until_it_expires() {
+    let (store, _) = store(100);
+    let met = [Check::Fact(FACT)];
+    assert!(store.asked(&met, NOW).is_err());
+    store.facts.learn(&[Lesson { fact: FACT, expiry: NOW.unix_seconds() + 10 }], NOW.unix_seconds());
+    assert_eq!(store.asked(&met, later(9)), Ok(()));
+    assert!(store.asked(&met, later(10)).is_err());
+}
+
+#[test]
+fn once_is_once_unless_something_else_refuses_or_it_is_taken_back() {
+    let (store, _) = store(100);
+    let one = limit(Per::CALLER, 1, 60_000, 1);
+    let once = Check::Once { fact: FACT, expiry: EXPIRY };
+    assert_eq!(store.asked(&[rate(&one, 1)], NOW), Ok(()));
+    assert_eq!(store.asked(&[once.clone(), rate(&one, 1)], NOW).unwrap_err().check, 1, "the limit refuses");
+    assert_eq!(store.asked(&[once.clone()], NOW), Ok(()), "what was refused was not done");
+    assert!(store.asked(&[once.clone()], NOW).is_err());
+    store.facts.forget(&[FACT]);
+    assert_eq!(store.asked(&[once], NOW), Ok(()));
+}
+
+fn agreed(turns: Option<u32>, agreed_at: Option<u32>, trusts_model: bool) -> Check {
+    Check::Agreed(Agreed { fact: FACT, turns, agreed_at, trusts_model, until: NOW.unix_seconds() + 60 })
+}
+
+#[test]
+fn a_caller_agrees_after_the_question_in_time_and_once() {
+    let (store, _) = store(100);
+    let ask = |turns, agreed_at, at| store.asked(&[agreed(turns, agreed_at, false)], at).is_ok();
+    assert!(!ask(Some(3), Some(2), NOW), "asked; a yes from before is none");
+    assert!(!ask(Some(3), Some(2), NOW), "nothing was said since");
+    assert!(ask(Some(4), Some(3), NOW), "a turn after the question");
+    assert!(!ask(Some(4), Some(3), NOW), "for the next time it is asked anew");
+    assert!(!ask(Some(5), Some(4), later(60)), "too late: asked again");
+    let (store, _) = self::store(100);
+    let ask = |turns, agreed_at, trusts| store.asked(&[agreed(turns, agreed_at, trusts)], NOW).is_ok();
+    assert!(!ask(None, None, false));
+    assert!(!ask(Some(9), Some(8), false), "without a log at the question, no turn is known to be after it");
+    let (store, _) = self::store(100);
+    let ask = |trusts| store.asked(&[agreed(None, None, trusts)], NOW).is_ok();
+    assert!(!ask(true));
+    assert!(ask(true), "the model's word");
+}
+
+#[test]
+fn wrong_codes_lock_also_the_right_one() {
+    let (store, _) = store(100);
+    let code = |is_right, use_once| {
+        let counters = vec![FactKey([1; 16]), FactKey([2; 16])];
+        Check::Code(CodeGiven { counters, is_right, use_once, attempts: 2, lock: 30 })
+    };
+    let ask = |is_right, at| store.asked(&[code(is_right, None)], at).map_err(|refusal| refusal.wait.as_secs());
+    assert_eq!(ask(false, NOW), Err(0));
+    assert_eq!(ask(true, NOW), Ok(()));
+    assert_eq!(ask(false, NOW), Err(0));
+    assert_eq!(ask(true, later(1)), Err(29), "two wrong ones");
+    assert_eq!(ask(true, later(30)), Ok(()));
+    let once = |at| store.asked(&[code(true, Some(FACT))], at).is_ok();
+    assert!(once(later(31)));
+    assert!(!once(later(32)), "a code is good for one use");
+}
+
+#[test]
+fn a_full_table_refuses_what_it_cannot_remember() {
+    let (store, _) = store(16);
+    for n in 0..16 {
+        assert_eq!(store.asked(&[Check::Once { fact: FactKey([n; 16]), expiry: EXPIRY }], NOW), Ok(()));
+    }
+    assert!(store.asked(&[Check::Once { fact: FactKey([99; 16]), expiry: EXPIRY }], NOW).is_err());
+    let code = CodeGiven { counters: vec![FactKey([98; 16])], is_right: true, use_once: None, attempts: 1, lock: 1 };
+    assert!(store.asked(&[Check::Code(code)], NOW).is_err(), "wrong ones couldn't be counted");
+    assert_eq!(store.facts.len(), 16);
+    store.sweep(Timestamp(u64::from(EXPIRY) * 1000));
+    assert_eq!(store.facts.len(), 0);
+}
+
+#[test]
+fn what_is_in_shadow_is_told_and_refuses_nothing() {
+    let (store, _) = store(100);
+    let one = limit(Per::CALLER, 1, 60_000, 1);
+    let ask = || {
+        let questions = [Question::for_store(rate(&one, 1), true), Question::for_store(Check::Fact(FACT), true)];
+        store.answer(&questions, NOW)
+    };
+    assert_eq!(ask().shadowed, [1]);
+    let again = ask();
+    assert_eq!((again.refused, again.shadowed), (None, vec![0, 1]));
 }
