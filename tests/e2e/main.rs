@@ -11,6 +11,7 @@ mod credentials;
 mod endings;
 mod examples;
 mod framing;
+mod functions;
 mod headers;
 mod init_doctor;
 mod limits;

@@ -1,0 +1,242 @@
+//! What a caller may make the agent do: the rules for single functions, and for calls.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    agent::Sdk,
+    gateway::{Folder, Gateway, Policy},
+    http::{Answer, Request},
+    platform::{Call, Document, Platform, function_call},
+};
+
+fn ask(document: &Document, call: &Call, function: &str, arguments: &Value) -> Answer {
+    Platform::call_function(document, call, function, arguments)
+}
+
+/// The same with more in the body, as the platform sends it.
+fn ask_with(document: &Document, call: &Call, function: &str, arguments: &Value, more: &Value) -> Answer {
+    let mut body = function_call(call, function, arguments);
+    for (key, value) in more.as_object().expect("an object") {
+        body[key] = value.clone();
+    }
+    Request::post(&document.function_url(function), body.to_string()).send()
+}
+
+fn balance(account: &str) -> Value {
+    json!({ "account": account })
+}
+
+fn transfer(amount: u32) -> Value {
+    json!({ "to_account": "0123456789", "amount": amount })
+}
+
+/// A gateway, a call, and its document.
+fn called(policy: &Policy) -> (Gateway, Call, Document) {
+    let gateway = policy.clone().start();
+    let call = Call::new();
+    let document = gateway.platform().fetch(&call);
+    (gateway, call, document)
+}
+
+#[test]
+fn a_function_waits_for_another_ones_success_in_the_same_call() {
+    for sdk in Sdk::ALL {
+        let agent = sdk.shared();
+        let tap = agent.tap();
+        let rule = "functions: { transfer_funds: { requires: [{ function: get_balance, \
+                    success: { pointer: /response, equals: Balance of 7 is $150.00 } }], say: { precondition: First tell me your account. } } }";
+        let (gateway, call, document) = called(&Policy::through(&tap, agent).and(rule));
+        let too_early = || ask(&document, &call, "transfer_funds", &transfer(1));
+        let refused = tap.stays_silent("before the other", too_early);
+        assert_eq!(refused.json(), json!({ "response": "First tell me your account." }), "{sdk:?}");
+        assert_eq!(gateway.reason_of(&refused), "precondition");
+
+        let other = ask(&document, &call, "get_balance", &balance("8"));
+        assert_eq!(gateway.record_of(&other)["has_met"], false, "another answer is no success");
+        assert_eq!(gateway.reason_of(&too_early()), "precondition");
+
+        let success = ask(&document, &call, "get_balance", &balance("7"));
+        let record = gateway.record_of(&success);
+        assert_eq!((&record["has_met"], &record["result"]), (&json!(true), &json!(["response"])), "{sdk:?}");
+        assert!(too_early().response().starts_with("Transferred"), "{sdk:?}");
+
+        let again = call.again();
+        let elsewhere = ask(&gateway.platform().fetch(&again), &again, "transfer_funds", &transfer(1));
+        assert_eq!(gateway.reason_of(&elsewhere), "precondition", "another call is another matter");
+    }
+}
+
+#[test]
+fn the_same_arguments_pass_once_in_a_call() {
+    for sdk in Sdk::ALL {
+        let agent = sdk.shared();
+        let (gateway, call, document) =
+            called(&Policy::of(agent.address).and("functions: { transfer_funds: { once: true } }"));
+        assert!(ask(&document, &call, "transfer_funds", &transfer(5)).response().starts_with("Transferred"));
+        let reordered = json!({ "amount": 5, "to_account": "0123456789" });
+        let again = ask(&document, &call, "transfer_funds", &reordered);
+        assert_eq!(gateway.reason_of(&again), "repeated", "{sdk:?}");
+        assert!(ask(&document, &call, "transfer_funds", &transfer(6)).response().starts_with("Transferred"));
+        assert_eq!(agent.ran(&call, "transfer_funds"), 2, "{sdk:?}");
+        let later = call.again();
+        let document = gateway.platform().fetch(&later);
+        assert!(ask(&document, &later, "transfer_funds", &transfer(5)).response().starts_with("Transferred"));
+    }
+}
+
+#[test]
+fn what_never_reached_the_agent_may_be_asked_again() {
+    let policy = Policy::of(crate::harness::free_address()).and("functions: { transfer_funds: { once: true } }");
+    let agent = Sdk::Rust.shared();
+    let folder = Folder::new("", &[&Policy::of(agent.address).and("functions: { transfer_funds: { once: true } }")]);
+    let gateway = folder.start(&["run", "--config", "gateway.yaml"]);
+    let call = Call::new();
+    let document = gateway.platform().fetch(&call);
+    let reload = |policy: &Policy| {
+        let before = gateway.reloads("ok");
+        gateway.folder.write_policy("bank", &policy.yaml());
+        gateway.wait_for_reloads("ok", before + 1);
+    };
+    reload(&policy);
+    let lost = ask(&document, &call, "transfer_funds", &transfer(5));
+    assert_eq!(gateway.reason_of(&lost), "agent_unreachable");
+    reload(&Policy::of(agent.address).and("functions: { transfer_funds: { once: true } }"));
+    assert!(ask(&document, &call, "transfer_funds", &transfer(5)).response().starts_with("Transferred"));
+}
+
+#[test]
+fn an_argument_is_pinned_to_what_the_call_knows() {
+    for sdk in Sdk::ALL {
+        let rule = "functions: { get_balance: { pin: { account: global_data.customer.account } }, \
+                    transfer_funds: { pin: { to_account: caller } } }";
+        let (gateway, call, document) = called(&Policy::of(sdk.shared().address).and(rule));
+        let known = json!({ "global_data": { "customer": { "account": 42 } } });
+        let own = ask_with(&document, &call, "get_balance", &balance("42"), &known);
+        assert_eq!(own.response(), "Balance of 42 is $150.00", "{sdk:?}");
+        for (arguments, known) in [
+            (balance("43"), &known),
+            (json!({}), &known),
+            (balance("42"), &json!({ "global_data": {} })),
+            (json!({ "account": { "42": 42 } }), &known),
+        ] {
+            let refused = ask_with(&document, &call, "get_balance", &arguments, known);
+            assert_eq!(gateway.reason_of(&refused), "argument_pinned", "{sdk:?} {arguments}");
+            assert!(refused.response().contains("account"), "{sdk:?}");
+        }
+        let to = |number: &str, more: &Value| {
+            let arguments = json!({ "to_account": number, "amount": 1 });
+            gateway.reason_of(&ask_with(&document, &call, "transfer_funds", &arguments, more))
+        };
+        assert_eq!(to(&call.from, &json!({})), "ok");
+        assert_eq!(to("+15550000000", &json!({})), "argument_pinned");
+        assert_eq!(to("+15550000000", &json!({ "caller_id_num": "+15550000000" })), "argument_pinned");
+    }
+}
+
+#[test]
+fn a_function_has_limits_of_its_own_and_its_own_words() {
+    let rule = "functions: { default: { limits: [{ per: caller, allow: 2, every: 1h }] }, \
+                transfer_funds: { limits: [{ per: [caller, call], allow: 1, every: 1h }], say: { limited: One is enough. } } }";
+    for sdk in Sdk::ALL {
+        let (gateway, call, document) = called(&Policy::of(sdk.shared().address).and(rule));
+        let said = |function: &str, arguments: &Value| ask(&document, &call, function, arguments).response();
+        assert!(said("transfer_funds", &transfer(1)).starts_with("Transferred"), "{sdk:?}");
+        assert_eq!(said("transfer_funds", &transfer(2)), "One is enough.");
+        assert!(said("get_balance", &balance("1")).starts_with("Balance"));
+        assert!(said("get_balance", &balance("2")).starts_with("Balance"), "functions are counted apart");
+        assert_eq!(said("get_balance", &balance("3")), "You've made too many requests. Please wait a moment.");
+        let again = call.again();
+        let second = gateway.platform().fetch(&again);
+        assert!(ask(&second, &again, "transfer_funds", &transfer(1)).response().starts_with("Transferred"));
+        let third = ask(&second, &again, "get_balance", &balance("4"));
+        assert_eq!(gateway.reason_of(&third), "limited", "that of the caller holds in all calls");
+    }
+}
+
+#[test]
+fn a_function_that_is_not_there_is_refused_with_the_tokens_of_before() {
+    let agent = Sdk::Python.shared();
+    let tap = agent.tap();
+    let folder = Folder::new("", &[&Policy::through(&tap, agent)]);
+    let gateway = folder.start(&["run", "--config", "gateway.yaml"]);
+    let call = Call::new();
+    let document = gateway.platform().fetch(&call);
+    let before = gateway.reloads("ok");
+    let closed =
+        Policy::through(&tap, agent).and("functions: { default: { publish: false }, get_balance: { publish: true } }");
+    gateway.folder.write_policy("bank", &closed.yaml());
+    gateway.wait_for_reloads("ok", before + 1);
+    let refused = tap.stays_silent("not published", || ask(&document, &call, "transfer_funds", &transfer(1)));
+    assert_eq!(gateway.reason_of(&refused), "function_denied");
+    assert_eq!(refused.response(), "This service is temporarily unavailable.");
+    assert!(ask(&document, &call, "get_balance", &balance("1")).response().starts_with("Balance"));
+    assert_eq!(gateway.reason_of(&ask(&document, &call, "hangup_hook", &json!({}))), "ok", "hooks are exempt");
+}
+
+#[test]
+fn a_rule_in_shadow_passes_and_is_recorded() {
+    let rules = "{ once: true, pin: { account: global_data.nothing }, limits: [{ per: call, allow: 1, every: 1h }]";
+    for shadow in [
+        format!("functions: {{ get_balance: {rules}, mode: shadow }} }}"),
+        format!("functions: {{ get_balance: {rules}, shadow: [once, pin, limits] }} }}"),
+        format!("mode: shadow\nfunctions: {{ get_balance: {rules} }} }}"),
+    ] {
+        let (gateway, call, document) = called(&Policy::of(Sdk::Rust.shared().address).and(&shadow));
+        for expected in [vec!["pin"], vec!["pin", "limits", "once"]] {
+            let answer = ask(&document, &call, "get_balance", &balance("1"));
+            assert!(answer.response().starts_with("Balance"), "{shadow}");
+            let record = gateway.record_of(&answer);
+            let seen = record["would_refuse"].as_array().expect("a list");
+            let rules: Vec<_> = seen.iter().map(|it| it["rule"].as_str().unwrap_or_default()).collect();
+            assert_eq!((rules, &record["reason"]), (expected, &json!("ok")), "{shadow}");
+        }
+        let series = "swaigate_shadow_refusals_total{agent=\"bank\",reason=\"repeated\",rule=\"once\"}";
+        assert_eq!(gateway.metric(series), 1);
+    }
+}
+
+#[test]
+fn a_caller_begins_so_many_calls_and_has_so_many_at_once() {
+    for sdk in Sdk::PYTHON {
+        let agent = sdk.shared();
+        let tap = agent.tap();
+        let rule = "calls: { concurrent_per_caller: 2, concurrent: 3 }\nsay: { busy: Too many calls. }";
+        let gateway = Policy::through(&tap, agent).and(rule).start();
+        let call = Call::new();
+        let first = gateway.platform().fetch(&call);
+        gateway.platform().fetch(&call.again());
+        let third = tap.stays_silent("a third call", || gateway.platform().fetch_request("", &call.again()).send());
+        assert_eq!(third.last_words().as_deref(), Some("Too many calls."), "{sdk:?}");
+        assert_eq!(gateway.reason_of(&third), "too_many_calls");
+        gateway.platform().fetch(&call);
+        gateway.platform().fetch(&Call::new());
+        let fourth = gateway.platform().fetch_request("", &Call::new()).send();
+        assert_eq!(gateway.reason_of(&fourth), "too_many_calls", "of all callers");
+        assert_eq!(Platform::summarize(&first, &call, 1000).status, 200);
+        gateway.platform().fetch(&call.again());
+    }
+    let gateway = Policy::of(Sdk::Rust.shared().address).and("calls: { per_caller: { allow: 2, every: 1h } }").start();
+    let call = Call::new();
+    gateway.platform().fetch(&call);
+    gateway.platform().fetch(&call);
+    let second = gateway.platform().fetch_request("", &call.again()).send();
+    assert_eq!(gateway.record_of(&second)["event"], "call_start");
+    let third = gateway.platform().fetch_request("", &call.again()).send();
+    let record = gateway.record_of(&third);
+    assert_eq!((&record["reason"], &record["event"]), (&json!("too_many_calls"), &json!("request")));
+    assert_eq!(gateway.reason_of(&gateway.platform().fetch_request("", &call).send()), "ok", "a known call is free");
+}
+
+#[test]
+fn a_client_that_gets_429_is_told_the_limit() {
+    let expose = "expose: [{ path: /ready, limits: [{ per: address, allow: 1, every: 1m }] }]";
+    let gateway = Policy::of(Sdk::Python.shared().address).and(expose).start();
+    let ask = || gateway.request("GET", "/bank/ready").send();
+    ask();
+    let refused = ask();
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"address\";q=1;w=60"));
+    let state = refused.header("ratelimit").expect("a state").to_owned();
+    let wait = refused.header("retry-after").expect("a time");
+    assert_eq!(state, format!("\"address\";r=0;t={wait}"));
+}
