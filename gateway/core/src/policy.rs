@@ -14,7 +14,7 @@ pub(crate) mod unescape;
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 pub use compile::{
-    InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, secret_in_env, secret_in_file,
+    InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
 pub use functions::{CallFact, FunctionRules, Functions, Given, Pin, Requirement};

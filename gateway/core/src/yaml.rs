@@ -10,7 +10,7 @@ mod json;
 mod node;
 mod scalar;
 
-use std::{cell::RefCell, fmt};
+use std::{cell::RefCell, collections::BTreeSet, fmt};
 
 pub(crate) use field::show_duration;
 pub use field::{Field, Fields};
@@ -46,6 +46,7 @@ pub struct Place {
 pub struct Report {
     file: String,
     mistakes: RefCell<Vec<Mistake>>,
+    keys: Option<RefCell<BTreeSet<String>>>,
 }
 
 /// Reads a file's text with `fill`, which takes the keys of its outermost mapping.
@@ -56,15 +57,21 @@ pub struct Report {
 /// All mistakes, in the order of their places: those that `fill` noted, keys it didn't take, and text that is no YAML,
 /// is longer than [`MAX_BYTES`], deeper than [`MAX_DEPTH`] or grows by its aliases.
 pub fn read<T>(file: &str, text: &str, fill: impl FnOnce(&mut Fields<'_>) -> Option<T>) -> Result<T, Vec<Mistake>> {
-    let report = Report { file: file.to_owned(), mistakes: RefCell::default() };
-    let value = match node::parse(text) {
-        Ok(node) => Field::of_file(&report, node).mapping(fill),
-        Err((place, message)) => {
-            report.note(place, message);
-            None
-        }
-    };
+    let report = Report { file: file.to_owned(), mistakes: RefCell::default(), keys: None };
+    let value = report.fill(text, fill);
     report.close(value)
+}
+
+/// The keys that `fill` asks for while it reads this text, whether the text has them or not: those of the file's
+/// outermost mapping, of each section, and of each mapping that is required or in a list, if the text has one there. So a
+/// text that has every key tells all that there are, and tests compare that with what is written about them.
+///
+/// A key of a mapping stands behind a dot, an item of a list is `[]`, and a key that is free to choose is `*`:
+/// `limits[].allow`, `functions.*.limits`.
+pub fn keys_of<T>(text: &str, fill: impl FnOnce(&mut Fields<'_>) -> Option<T>) -> BTreeSet<String> {
+    let report = Report { file: String::new(), mistakes: RefCell::default(), keys: Some(RefCell::default()) };
+    report.fill(text, fill);
+    report.keys.map(RefCell::into_inner).unwrap_or_default()
 }
 
 // === impl Mistake ===
@@ -100,6 +107,28 @@ impl Report {
         let Place { line, column } = at;
         let mistake = Mistake { file: self.file.clone(), line, column, message: message.into() };
         self.mistakes.borrow_mut().push(mistake);
+    }
+
+    fn fill<T>(&self, text: &str, fill: impl FnOnce(&mut Fields<'_>) -> Option<T>) -> Option<T> {
+        match node::parse(text) {
+            Ok(node) => Field::of_file(self, node).mapping(fill),
+            Err((place, message)) => {
+                self.note(place, message);
+                None
+            }
+        }
+    }
+
+    /// Notes that a key is known, and says where it is; nothing, where nobody asks for keys.
+    fn known(&self, mapping: &str, key: &str) -> String {
+        let Some(keys) = &self.keys else { return String::new() };
+        let path = if mapping.is_empty() { key.to_owned() } else { format!("{mapping}.{key}") };
+        keys.borrow_mut().insert(path.clone());
+        path
+    }
+
+    fn item_of(&self, list: &str) -> String {
+        if self.keys.is_some() { format!("{list}[]") } else { String::new() }
     }
 
     fn close<T>(self, value: Option<T>) -> Result<T, Vec<Mistake>> {

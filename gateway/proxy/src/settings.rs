@@ -6,6 +6,7 @@ mod files;
 mod sections;
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -177,6 +178,12 @@ pub fn load(path: &Path) -> Result<Settings, Vec<Mistake>> {
     settings.file = Some(path.to_owned());
     settings.notes = secrets.into_notes();
     Ok(settings)
+}
+
+/// The keys that [`load`] asks for while it reads this text; see [`yaml::keys_of`].
+pub fn keys_of(text: &str) -> BTreeSet<String> {
+    let folder = Path::new("");
+    yaml::keys_of(text, |fields| sections::settings(fields, folder, &FileSecrets::new(folder)))
 }
 
 /// The settings of `swaigate run --upstream`: the defaults, at these addresses, with paths in the current folder.

@@ -12,7 +12,10 @@ mod paths;
 mod rules;
 mod signing;
 
-use std::{collections::HashMap, str::FromStr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    str::FromStr,
+};
 
 use functions::OfAgent;
 
@@ -50,6 +53,11 @@ pub struct InvalidOrigin(&'static str);
 /// All mistakes in it, each with its line and column.
 pub fn compile(file: &str, text: &str, secrets: &dyn Secrets, seed: &Seed) -> Result<Agent, Vec<Mistake>> {
     yaml::read(file, text, |fields| agent(fields, secrets, seed))
+}
+
+/// The keys that [`compile`] asks for while it reads this text; see [`yaml::keys_of`].
+pub fn keys_of(text: &str, secrets: &dyn Secrets, seed: &Seed) -> BTreeSet<String> {
+    yaml::keys_of(text, |fields| agent(fields, secrets, seed))
 }
 
 /// The policy of an agent for which nothing else is said: `policies/default.yaml`.

@@ -15,6 +15,7 @@ use super::{
 #[derive(Debug)]
 pub struct Fields<'r> {
     report: &'r Report,
+    path: String,
     place: Place,
     entries: Vec<Entry>,
     known: Vec<&'static str>,
@@ -27,6 +28,8 @@ pub struct Fields<'r> {
 #[must_use]
 pub struct Field<'r> {
     report: &'r Report,
+    /// Where in the file's form it is, as in [`super::keys_of`]; empty where nobody asks.
+    path: String,
     name: String,
     key: Place,
     node: Option<Node>,
@@ -38,11 +41,12 @@ impl<'r> Fields<'r> {
     /// Takes a key's value out. The key is known from now on, so a misspelt one can be told what was meant.
     pub fn take(&mut self, key: &'static str) -> Field<'r> {
         self.known.push(key);
+        let path = self.report.known(&self.path, key);
         let (place, node) = match self.remove(key) {
             Some(entry) => (entry.place, Some(entry.node)),
             None => (self.place, None),
         };
-        Field { report: self.report, name: quoted(key), key: place, node }
+        Field { report: self.report, path, name: quoted(key), key: place, node }
     }
 
     /// Takes the one of several keys that the file has. Two of them are a mistake.
@@ -93,7 +97,7 @@ impl<'r> Fields<'r> {
 
 impl<'r> Field<'r> {
     pub(super) fn of_file(report: &'r Report, node: Node) -> Self {
-        Self { report, name: "the file".to_owned(), key: node.place, node: Some(node) }
+        Self { report, path: String::new(), name: "the file".to_owned(), key: node.place, node: Some(node) }
     }
 
     /// Whether the file has a value here.
@@ -219,6 +223,7 @@ impl<'r> Field<'r> {
     /// A list of at most so many items.
     pub fn list(self, most: usize) -> Option<Vec<Field<'r>>> {
         let (report, name) = (self.report, format!("an item of {}", self.name));
+        let path = report.item_of(&self.path);
         let items = self.read("a list", |value| match value {
             Value::List(items) if items.len() > most => {
                 Ok(Err(format!("has {} items; at most {most} are allowed", items.len())))
@@ -229,23 +234,23 @@ impl<'r> Field<'r> {
         Some(
             items
                 .into_iter()
-                .map(|node| Field { report, name: name.clone(), key: node.place, node: Some(node) })
+                .map(|node| Field { report, path: path.clone(), name: name.clone(), key: node.place, node: Some(node) })
                 .collect(),
         )
     }
 
     /// A mapping, whose keys `fill` takes. Those it leaves are unknown.
     pub fn mapping<T>(self, fill: impl FnOnce(&mut Fields<'r>) -> Option<T>) -> Option<T> {
-        let (report, place) = (self.report, self.place());
+        let (report, path, place) = (self.report, self.path.clone(), self.place());
         let entries = self.entries()?;
-        Fields { report, place, entries, known: Vec::new() }.fill(fill)
+        Fields { report, path, place, entries, known: Vec::new() }.fill(fill)
     }
 
     /// A mapping that may be missing, which is the same as an empty one.
     pub fn section<T>(self, fill: impl FnOnce(&mut Fields<'r>) -> T) -> T {
-        let (report, place) = (self.report, self.place());
+        let (report, path, place) = (self.report, self.path.clone(), self.place());
         let entries = self.entries().unwrap_or_default();
-        Fields { report, place, entries, known: Vec::new() }.fill(fill)
+        Fields { report, path, place, entries, known: Vec::new() }.fill(fill)
     }
 
     /// A mapping whose keys are names of the operator's own, at most so many, in the order of the file.
@@ -294,7 +299,7 @@ impl<'r> Field<'r> {
 
     /// Reads a value: `Err` gives back one of the wrong kind, `Ok(Err)` says what is wrong with one of the right kind.
     fn read<T>(self, wanted: &str, read: impl FnOnce(Value) -> Result<Result<T, String>, Value>) -> Option<T> {
-        let Self { report, name, key, node } = self;
+        let Self { report, name, key, node, .. } = self;
         let Node { mut place, value } = node?;
         let message = match read(value) {
             Ok(Ok(value)) => return Some(value),

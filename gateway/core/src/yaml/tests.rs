@@ -167,6 +167,22 @@ fn exclusive_keys_and_refused_ones() {
 }
 
 #[test]
+fn keys_are_known_whether_the_file_has_them_or_not() {
+    let fill = |fields: &mut Fields<'_>| {
+        fields.take("a").section(|fields| fields.take("b").bool());
+        fields.take_one_of(["c", "d"]);
+        for item in fields.take("e").list(3).unwrap_or_default() {
+            item.mapping(|fields| fields.take("f").text());
+        }
+        Some(())
+    };
+    let keys = |text| keys_of(text, fill).into_iter().collect::<Vec<_>>();
+    assert_eq!(keys("{}"), ["a", "a.b", "c", "d", "e"]);
+    assert_eq!(keys("e: [{}, x]\nz: 1"), ["a", "a.b", "c", "d", "e", "e[].f"]);
+    assert_eq!(keys(": no yaml"), [] as [&str; 0]);
+}
+
+#[test]
 fn hostile_yaml_ends_quickly_in_one_mistake() {
     let laughs: String =
         (1..30).map(|i| format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 9].join(","))).collect();
