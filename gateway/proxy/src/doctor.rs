@@ -12,6 +12,7 @@ mod weakness;
 
 use std::process::ExitCode;
 
+use clap::Args;
 use swaigate_core::{
     id::FunctionName,
     inventory::Inventory,
@@ -33,16 +34,23 @@ const PATIENCE: usize = 3;
 const LONGEST_CALL: u64 = 14_400;
 
 /// What the command line says.
+#[derive(Debug, Args)]
 pub struct Doctor {
-    /// The agent's URL, with its own user and password.
+    /// The agent, or a gateway before it, with the user and password that it asks for
+    #[arg(long, value_name = "URL")]
     pub upstream: String,
-    /// The variable with the signing key, if it asks for signatures.
+    /// The environment variable with the signing key, if signatures are asked for
+    #[arg(long, value_name = "NAME")]
     pub signing_key_env: Option<String>,
-    /// Whether JSON is printed.
+    /// Print JSON
+    #[arg(long)]
     pub json: bool,
-    /// Whether forged host headers are sent.
-    pub forge: bool,
-    /// A function that may be called.
+    /// Leave out forged host headers, which put a name that nobody has into the documents of a Python agent until it is asked
+    /// again at once; for an agent that takes calls meanwhile
+    #[arg(long)]
+    pub no_forged_headers: bool,
+    /// Also call this function, without a token and with another call's, to see whether it runs; name a harmless one
+    #[arg(long, value_name = "FUNCTION")]
     pub call: Option<FunctionName>,
 }
 
@@ -85,7 +93,7 @@ impl Doctor {
         let mut examination = Examination { client: &client, report: Report::new(place), is_short: only_speaks(&root) };
         examination.transport(&inventory);
         examination.password(&inventory);
-        if self.forge {
+        if !self.no_forged_headers {
             examination.forged_hosts();
         }
         examination.endpoints();

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::Args;
 use swaigate_core::{
     id::AgentName,
     inventory::{AGENT_PASSWORD, AGENT_USER, Draft, Inventory, PLATFORM_PASSWORD},
@@ -20,16 +21,22 @@ use swaigate_core::{
 use crate::client::{Client, Credentials};
 
 /// What the command line says.
+#[derive(Debug, Args)]
 pub struct Init {
-    /// The agent's URL, with its own user and password.
+    /// The agent, with the user and password that it asks for, such as http://user:password@127.0.0.1:3000/bank
+    #[arg(long, value_name = "URL")]
     pub upstream: String,
-    /// The variable with the signing key, if the agent asks for signatures.
+    /// The environment variable with the signing key, if signatures are asked for
+    #[arg(long, value_name = "NAME")]
     pub signing_key_env: Option<String>,
-    /// The file, `-` for standard output; `policies/<name>.yaml` unless it is given.
+    /// The file to write, or - to print it [default: policies/<name>.yaml]
+    #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The agent's name; the last segment of its path unless it is given.
-    pub name: Option<AgentName>,
-    /// Whether a file that is there may be written over.
+    /// The agent's name [default: the last segment of its path]
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<AgentName>,
+    /// Write over a file that is there
+    #[arg(long)]
     pub force: bool,
 }
 
@@ -42,7 +49,7 @@ impl Init {
     /// If the agent doesn't answer with a document, or the file is there already or can't be written.
     pub fn run(&self) -> anyhow::Result<()> {
         let client = Client::new(&self.upstream, self.signing_key_env.as_deref())?;
-        let name = self.name.clone().unwrap_or_else(|| name_of(client.agent()));
+        let name = self.agent.clone().unwrap_or_else(|| name_of(client.agent()));
         let output = self.output.clone().unwrap_or_else(|| PathBuf::from(format!("policies/{name}.yaml")));
         let is_printed = output.as_os_str() == "-";
         if !is_printed && !self.force && output.exists() {

@@ -13,8 +13,8 @@
 //! | 6 | [`admin`], [`gate`] | requests |
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
-//! | 9 | [`client`], [`demo`] | a stranger's way to an agent, and a play for newcomers |
-//! | 10 | [`doctor`], [`init`], [`signature`] | what is asked of an agent before it is protected, and of a signature that is refused |
+//! | 9 | [`client`], [`start`] | a stranger's way to an agent, and `run` |
+//! | 10 | [`check`], [`demo`], [`doctor`], [`init`], [`password`], [`signature`] | the other commands |
 //! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
@@ -23,6 +23,7 @@
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -34,10 +35,12 @@ pub mod init;
 pub mod keys;
 pub mod log;
 pub mod metrics;
+pub mod password;
 pub mod random;
 pub mod reload;
 pub mod run;
 pub mod settings;
 pub mod signature;
+pub mod start;
 pub mod state;
 pub mod upstream;

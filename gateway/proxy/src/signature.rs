@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::Args;
 use swaigate_core::{
     policy::{Agent, Policies, PublicUrl},
     signature::{Attempt, Carried, Explanation, Off, SigningKey, explain},
@@ -18,20 +19,28 @@ use crate::{keys, reload, run, settings};
 const MAX_BODY: u64 = 64 << 20;
 
 /// A request whose signature is looked at.
+#[derive(Debug, Args)]
 pub struct Questioned {
-    /// `gateway.yaml`.
+    /// The file that `run` is given
+    #[arg(long, value_name = "FILE", default_value = "gateway.yaml")]
     pub config: PathBuf,
-    /// The agent's name.
+    /// The agent that was asked
+    #[arg(long, value_name = "NAME")]
     pub agent: String,
-    /// The URL that the platform is told to ask.
+    /// The URL that the platform was told to ask, with the user and password in it if they are
+    #[arg(long, value_name = "URL")]
     pub url: String,
-    /// The `Content-Type`.
+    /// The Content-Type of the request
+    #[arg(long, value_name = "TYPE", default_value = "application/json")]
     pub content_type: String,
-    /// The file with the body; `-` for standard input.
+    /// The body as it came, byte for byte; - for standard input
+    #[arg(long, value_name = "FILE")]
     pub body: PathBuf,
-    /// `X-SignalWire-Signature`.
+    /// X-SignalWire-Signature, or X-Twilio-Signature
+    #[arg(long, value_name = "VALUE", required_unless_present = "sha256_signature")]
     pub signature: Option<String>,
-    /// `X-SignalWire-SHA256-Signature`.
+    /// X-SignalWire-SHA256-Signature
+    #[arg(long, value_name = "VALUE")]
     pub sha256_signature: Option<String>,
 }
 
