@@ -74,3 +74,13 @@ fn a_url_that_is_no_agents_is_an_error_without_the_password_in_it() {
     let (code, _, told) = folder.run_to_the_end(&["run", "--upstream", "http://127.0.0.1:1/", "--listen", "0.0.0.0:1"]);
     assert_eq!((code, told.contains("loopback")), (Some(1), true), "{told}");
 }
+
+#[test]
+fn the_schemas_are_printed_as_they_are_shipped() {
+    let folder = Folder::new("", &[]);
+    for file in ["policy", "gateway"] {
+        let shipped = format!("{}/../../policies/schema/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));
+        let (code, printed, _) = folder.run_to_the_end(&["schema", file]);
+        assert_eq!((code, printed), (Some(0), std::fs::read_to_string(shipped).expect("it is shipped")));
+    }
+}

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{check::Check, demo, doctor::Doctor, init::Init, password, signature::Questioned, start::Start};
+use crate::{
+    check::Check, demo, doctor::Doctor, init::Init, password, schema::Schema, signature::Questioned, start::Start,
+};
 
 /// A security reverse proxy for voice-AI agents.
 #[derive(Parser)]
@@ -29,6 +31,11 @@ enum Command {
         #[command(subcommand)]
         command: Signature,
     },
+    /// Print the JSON Schema of a file, for editors
+    Schema {
+        /// Which file
+        file: Schema,
+    },
     /// Play a call through a gateway before a sample agent, on this machine, and keep both running
     Demo,
     /// Read a password from standard input and print its argon2id hash, for `password_hash`
@@ -50,6 +57,10 @@ pub fn main() -> ExitCode {
         Command::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
         Command::Signature { command: Signature::Explain(questioned) } => {
             questioned.explain().map(|verifies| if verifies { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Schema { file } => {
+            print!("{}", file.text());
+            Ok(ExitCode::SUCCESS)
         }
         Command::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Command::HashPassword => password::hash().map(|()| ExitCode::SUCCESS),

@@ -14,7 +14,7 @@
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
 //! | 9 | [`client`], [`start`] | a stranger's way to an agent, and `run` |
-//! | 10 | [`check`], [`demo`], [`doctor`], [`init`], [`password`], [`signature`] | the other commands |
+//! | 10 | [`check`], [`demo`], [`doctor`], [`init`], [`password`], [`schema`], [`signature`] | the other commands |
 //! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
@@ -39,6 +39,7 @@ pub mod password;
 pub mod random;
 pub mod reload;
 pub mod run;
+pub mod schema;
 pub mod settings;
 pub mod signature;
 pub mod start;
