@@ -131,6 +131,10 @@ impl Report {
         if self.keys.is_some() { format!("{list}[]") } else { String::new() }
     }
 
+    fn free_key_of(&self, mapping: &str) -> String {
+        if self.keys.is_some() { format!("{mapping}.*") } else { String::new() }
+    }
+
     fn close<T>(self, value: Option<T>) -> Result<T, Vec<Mistake>> {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort();

@@ -16,7 +16,8 @@ use swaigate_core::{
 };
 use world::{CALL, NOW, Request, Wanted, World, WorldFile, platform_use};
 
-const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$Jj3HHfVBGsHkrvzcgRvwqw";
+/// Of `a password of some length`.
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$tK5NDAM5zTTFIjn92IOItA$UvWI5+Y55bWoB98j1PK8wgL6FVziv6gkuahy4EMohTw";
 
 /// A key, the two policies, and what of a request shows which of them is in force.
 struct Row {
@@ -205,7 +206,7 @@ fn counted_at_an_exposed_path(world: &World) -> String {
         Request { client: "198.51.100.7".parse().ok(), ..Request::of_platform(Method::Get, "/bank/reports/x", "") };
     let passed = world.ask(&request).expect("it is exposed");
     let limits = passed.checks.iter().filter_map(|check| match check {
-        Check::Rate(cell) => {
+        Check::Rate { cell, .. } => {
             Some(format!("{} in {:?}, {} at once", cell.limit.allow, cell.limit.every, cell.limit.burst))
         }
         _ => None,

@@ -256,6 +256,7 @@ impl<'r> Field<'r> {
     /// A mapping whose keys are names of the operator's own, at most so many, in the order of the file.
     pub fn map(self, most: usize) -> Option<Vec<(String, Field<'r>)>> {
         let (report, place, name) = (self.report, self.place(), self.name.clone());
+        let path = report.free_key_of(&self.path);
         let entries = self.entries()?;
         if entries.len() > most {
             report.note(place, format!("{name} has {} keys; at most {most} are allowed", entries.len()));
@@ -263,7 +264,7 @@ impl<'r> Field<'r> {
         }
         let field = |Entry { key, place, node }| {
             let name = quoted(&key);
-            (key, Field { report, name, key: place, node: Some(node) })
+            (key, Field { report, path: path.clone(), name, key: place, node: Some(node) })
         };
         Some(entries.into_iter().map(field).collect())
     }
