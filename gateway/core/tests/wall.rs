@@ -21,6 +21,13 @@ const DENIED: &[(&str, &[&str])] = &[
     ("threads and logs", &["rayon", "crossbeam", "tracing", "log", "env_logger"]),
 ];
 
+/// A library whose own dependencies are not looked at, and why none of them is the core's: `jsonschema` seeds its hash tables
+/// (`ahash`, `getrandom`), by which nothing is decided. What of it could fetch a schema is a feature that stays off.
+const PRUNED: &str = "jsonschema";
+
+/// Features of it with which it reads files or asks servers.
+const FETCHING: [&str; 5] = ["default", "resolve-", "reqwest", "tls-", "tokio"];
+
 /// What the standard library has of all that, and the ways of other crates to the clock.
 const DENIED_WORDS: &[&str] = &[
     "std::fs",
@@ -47,11 +54,7 @@ const DENIED_WORDS: &[&str] = &[
 
 #[test]
 fn no_dependency_does_io() {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let tree = ["tree", "-p", "swaigate-core", "-e", "normal", "--prefix", "none", "--locked", "--offline"];
-    let output = Command::new(env!("CARGO")).args(tree).args(["--manifest-path", manifest]).output().expect("cargo");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let tree = String::from_utf8(output.stdout).expect("UTF-8");
+    let tree = tree(&["-e", "normal", "--prune", PRUNED]);
     let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains(&"jiter") && names.contains(&"hmac"), "this is not the tree of this crate: {tree}");
     let why = |name: &str| {
@@ -62,6 +65,14 @@ fn no_dependency_does_io() {
     };
     let broken: Vec<_> = names.iter().filter_map(|name| Some((*name, why(name)?))).collect();
     assert!(broken.is_empty(), "swaigate-core must not depend on {broken:?}");
+}
+
+#[test]
+fn schemas_are_not_fetched() {
+    let tree = tree(&["--workspace", "-e", "features", "--all-features", "-f", "{p} [{f}]", "-i", PRUNED]);
+    let features = tree.lines().next().and_then(|line| line.split_once('[')).expect("the library and its features").1;
+    let fetching = FETCHING.iter().find(|fetching| features.contains(**fetching));
+    assert_eq!(fetching, None, "{tree}");
 }
 
 #[test]
@@ -120,6 +131,16 @@ fn pingora_is_where_lib_rs_says() {
 }
 
 // === the sources ===
+
+/// What `cargo tree` says of this crate.
+fn tree(arguments: &[&str]) -> String {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let common =
+        ["tree", "-p", "swaigate-core", "--prefix", "none", "--locked", "--offline", "--manifest-path", manifest];
+    let output = Command::new(env!("CARGO")).args(common).args(arguments).output().expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
 
 fn core() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

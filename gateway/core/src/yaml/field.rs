@@ -367,7 +367,7 @@ fn show_size(bytes: usize) -> String {
 }
 
 /// The known key that a misspelt one is most like, if it is like one.
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     if key.len() > 64 {
         return None;
     }
