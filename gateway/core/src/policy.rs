@@ -17,7 +17,7 @@ pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
-pub use functions::{CallFact, FunctionRules, Functions, Given, Pin, Requirement};
+pub use functions::{ArgumentRules, CallFact, FunctionRules, Functions, Given, Pin, Requirement};
 pub use leaks::{Leak, Screen};
 pub use ownership::Owned;
 pub use shadow::Shadow;
@@ -29,9 +29,16 @@ use crate::{
     origin::Authority,
     record::Rule,
     sanitize::SensitiveNames,
+    schema::Catalogue,
     secret::Secret,
     signature::SigningKey,
 };
+
+/// How many schemas that agents published are remembered.
+const MAX_SCHEMAS: usize = 10_000;
+
+/// And how many bytes of JSON they have together.
+const MAX_SCHEMA_BYTES: usize = 16 << 20;
 
 /// Everything a decision reads that is the same for all requests until the next reload.
 #[derive(Debug)]
@@ -41,6 +48,7 @@ pub struct Policies {
     keys: KeyRing,
     owned: ownership::Owners,
     leaks: leaks::Leaks,
+    schemas: Arc<Catalogue>,
 }
 
 /// Where the platform reaches the gateway: every rewritten URL starts here. It has no path.
@@ -352,7 +360,8 @@ impl Policies {
         let credentials = agents.iter().filter_map(|agent| agent.upstream.credentials.as_ref());
         let leaks = leaks::Leaks::of(credentials)
             .map_err(|error| vec![format!("the agents' credentials can't be looked for in what leaves: {error}")])?;
-        let policies = Self { public, agents, keys, owned, leaks };
+        let schemas = Arc::new(Catalogue::new(MAX_SCHEMAS, MAX_SCHEMA_BYTES));
+        let policies = Self { public, agents, keys, owned, leaks, schemas };
         let shown: Vec<String> = policies.agents.iter().filter_map(|agent| policies.shown_secret(agent)).collect();
         if shown.is_empty() { Ok(policies) } else { Err(shown) }
     }
@@ -365,6 +374,16 @@ impl Policies {
         shown.then(|| {
             format!("agent `{name}`: `insecure_static_url_credentials` would show a password that an agent has")
         })
+    }
+
+    /// The same, with what agents published under the policies of before.
+    pub fn with_schemas_of(self, before: &Policies) -> Self {
+        Self { schemas: Arc::clone(&before.schemas), ..self }
+    }
+
+    /// The schemas that agents published.
+    pub fn schemas(&self) -> &Catalogue {
+        &self.schemas
     }
 
     /// Where the platform reaches the gateway.

@@ -94,6 +94,8 @@ pub struct Facts {
     pub repeat: Option<Repeat>,
     /// The published parameters of the function, as the start of their SHA-256.
     pub schema: Option<[u8; 8]>,
+    /// Whether these parameters aren't known any more, or can't be told.
+    pub schema_unknown: bool,
     /// The function's arguments as JSON, sensitive values redacted.
     pub arguments: Option<String>,
     /// What the document holds that does not pass through the gateway.

@@ -341,9 +341,11 @@ pub fn parameters<'d>(definition: &'d Node<'d>) -> Option<&'d Node<'d>> {
 }
 
 fn schema_digest(definition: &Node<'_>) -> [u8; 8] {
-    let Some(parameters) = parameters(definition) else {
-        return [0; 8];
-    };
+    parameters(definition).map_or([0; 8], digest_of_parameters)
+}
+
+/// What a token carries of the parameters that a function publishes.
+pub fn digest_of_parameters(parameters: &Node<'_>) -> [u8; 8] {
     let digest: [u8; 32] = Sha256::digest(parameters.canonical()).into();
     let mut first = [0; 8];
     first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);

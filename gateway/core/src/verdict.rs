@@ -133,6 +133,10 @@ reasons! {
     TooManyCalls => "too_many_calls",
     /// The policy says that this function isn't there.
     FunctionDenied => "function_denied",
+    /// The arguments don't fit the schema that the agent published, or that of the policy.
+    ArgumentsInvalid => "arguments_invalid",
+    /// The schema that the agent published isn't known, and the policy refuses calls then.
+    SchemaUnknown => "schema_unknown",
     /// An argument doesn't equal the fact of the call to which the policy pins it.
     ArgumentPinned => "argument_pinned",
     /// Another function must have succeeded before, in this call.
@@ -283,6 +287,8 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::Limited => Caller(&say.limited, 429),
         Reason::TooManyCalls => Caller(&say.busy, 429),
         Reason::FunctionDenied => Caller(&say.disabled, 403),
+        Reason::ArgumentsInvalid => Caller(&say.argument, 400),
+        Reason::SchemaUnknown => Caller(&say.unavailable, 403),
         Reason::ArgumentPinned => Caller(&say.argument, 400),
         Reason::Precondition => Caller(&say.precondition, 403),
         Reason::Repeated => Caller(&say.repeated, 409),
@@ -416,6 +422,8 @@ impl Reason {
             | Reason::Limited
             | Reason::TooManyCalls
             | Reason::FunctionDenied
+            | Reason::ArgumentsInvalid
+            | Reason::SchemaUnknown
             | Reason::ArgumentPinned
             | Reason::Precondition
             | Reason::Repeated

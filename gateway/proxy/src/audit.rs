@@ -277,6 +277,8 @@ struct Line<'e> {
     repeat: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    schema_unknown: bool,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     result: &'e [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -333,6 +335,7 @@ impl<'e> From<&'e Entry> for Line<'e> {
             signature: facts.signature,
             repeat: facts.repeat.map(Repeat::as_str),
             schema: facts.schema.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            schema_unknown: facts.schema_unknown,
             result: &facts.result,
             has_met: facts.has_met,
             would_refuse: facts

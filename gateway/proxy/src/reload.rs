@@ -120,6 +120,7 @@ impl Reloader {
         match self.load_what_may_change() {
             Ok(policies) => {
                 let agents = policies.agents().len();
+                let policies = policies.with_schemas_of(&self.app.policies.load());
                 let before = self.app.policies.swap(Arc::new(policies));
                 let after = self.app.policies.load();
                 self.app.metrics.keep_agents(&before, &after);

@@ -273,6 +273,11 @@ impl<'p> Minter<'p> {
 
     fn mint(&mut self, url: &HttpUrl<'_>, owned: &Owned, place: &UrlPlace<'_>) -> String {
         let query = url.query().and_then(own_query);
+        if let Place::OfFunction(function) = &place.place
+            && let Some(parameters) = swml::parameters(function.definition)
+        {
+            self.policies.schemas().learn(place.schema, || parameters.canonical());
+        }
         let claims = self.lineage.claims(place.kind, place.schema);
         let claims = Claims { is_one_of_several: self.has_several_sessions && place.kind.ends_a_session(), ..claims };
         let binding = Binding {

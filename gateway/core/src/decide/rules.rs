@@ -3,6 +3,8 @@
 //! What can be told from the call itself is decided here; what depends on other calls becomes questions to the state
 //! store. The cheapest and most final come first, and a caller is asked to confirm only what nothing else is against.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -15,6 +17,8 @@ use crate::{
     json::Node,
     policy::{CallFact, FunctionRules, Pin, Policies, Requirement},
     record::{Facts, Rule},
+    schema::{self, Schema, Violation},
+    swml,
     time::Timestamp,
     verdict::Reason,
 };
@@ -35,6 +39,15 @@ pub(super) struct Called<'a> {
     pub(super) now: Timestamp,
 }
 
+/// The schema that the agent published.
+enum Learned {
+    /// It published none, or none is asked for.
+    None,
+    Schema(Arc<Schema>),
+    /// It isn't known any more, or can't be told: it holds expressions that the platform replaces.
+    Unknown,
+}
+
 /// What is left to ask of the state store, and what to look for in the answer.
 #[derive(Default)]
 pub(super) struct Ruled {
@@ -46,33 +59,88 @@ pub(super) struct Ruled {
 ///
 /// # Errors
 /// The first that refuses the call, whatever the state store may say.
-pub(super) fn apply(called: &Called<'_>, _policies: &Policies, facts: &mut Facts) -> Result<Ruled, Refused> {
-    let say = &called.rules.say;
-    let mut stand = |rule: Rule, reason: Reason, sentence: &str, holds: bool| {
-        if holds {
-            return Ok(());
-        }
-        if called.rules.is_shadow(rule) {
-            facts.shadowed(rule, reason.as_str());
-            return Ok(());
-        }
-        Err(Refused { reason, sentence: Some(sentence.to_owned()) })
-    };
-    stand(Rule::Publish, Reason::FunctionDenied, &say.disabled, called.rules.publish)?;
-    for pin in &called.rules.pin {
-        stand(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, &pin.argument), called.is_pinned(pin))?;
+pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts) -> Result<Ruled, Refused> {
+    let (rules, say) = (called.rules, &called.rules.say);
+    let mut court = Court { rules, facts };
+    if !rules.publish {
+        court.against(Rule::Publish, Reason::FunctionDenied, &say.disabled)?;
+    }
+    called.check_arguments(policies, &mut court)?;
+    for pin in rules.pin.iter().filter(|pin| !called.is_pinned(pin)) {
+        court.against(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, Some(&pin.argument)))?;
     }
     Ok(Ruled { questions: called.questions(), sought: called.sought() })
 }
 
 /// The sentence about an argument.
-fn about(sentence: &str, argument: &str) -> String {
-    sentence.replace("{argument}", &argument.replace('_', " "))
+fn about(sentence: &str, argument: Option<&str>) -> String {
+    let name = argument.map_or_else(|| "these details".to_owned(), |name| name.replace('_', " "));
+    sentence.replace("{argument}", &name)
+}
+
+/// Where rules refuse, or, in shadow, only note that they would.
+struct Court<'c> {
+    rules: &'c FunctionRules,
+    facts: &'c mut Facts,
+}
+
+// === impl Court ===
+
+impl Court<'_> {
+    fn against(&mut self, rule: Rule, reason: Reason, sentence: &str) -> Result<(), Refused> {
+        if self.rules.is_shadow(rule) {
+            self.facts.shadowed(rule, reason.as_str());
+            return Ok(());
+        }
+        Err(Refused { reason, sentence: Some(sentence.to_owned()) })
+    }
 }
 
 // === impl Called ===
 
 impl Called<'_> {
+    fn check_arguments(&self, policies: &Policies, court: &mut Court<'_>) -> Result<(), Refused> {
+        let (rules, say) = (&self.rules.arguments, &self.rules.say);
+        let arguments = self.arguments.and_then(Arguments::node);
+        let is_checked = rules.own.is_some() || (rules.learned && self.schema != [0; 8]);
+        if self.arguments.is_some() && arguments.is_none() && is_checked {
+            // The model wrote no JSON: an agent may read it as it likes, so nothing can be vouched for.
+            return court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, None));
+        }
+        let learned = if rules.learned { self.learned(policies) } else { Learned::None };
+        if matches!(learned, Learned::Unknown) {
+            court.facts.schema_unknown = true;
+            if rules.denies_unknown {
+                court.against(Rule::Arguments, Reason::SchemaUnknown, &say.unavailable)?;
+            }
+        }
+        let learned = match &learned {
+            Learned::Schema(schema) => Some(schema.as_ref()),
+            Learned::None | Learned::Unknown => None,
+        };
+        if let Err(violation) = schema::check(arguments, learned, rules.own.as_deref(), &rules.lenient) {
+            let Violation { argument, keyword } = violation;
+            court.facts.detail = Some(format!("{}: {keyword}", argument.as_deref().unwrap_or("arguments")));
+            court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, argument.as_deref()))?;
+        }
+        Ok(())
+    }
+
+    /// What the agent published: as it was seen leaving, or as the platform sends it back, if that is the same.
+    fn learned(&self, policies: &Policies) -> Learned {
+        if self.schema == [0; 8] {
+            return Learned::None;
+        }
+        let schemas = policies.schemas();
+        let sent = self.body.get("argument_desc");
+        let found = schemas.find(self.schema).or_else(|| {
+            let sent = sent.filter(|sent| swml::digest_of_parameters(sent) == self.schema)?;
+            schemas.learn(self.schema, || sent.canonical());
+            schemas.find(self.schema)
+        });
+        found.map_or(Learned::Unknown, Learned::Schema)
+    }
+
     /// What depends on other calls, the confirmation last.
     fn questions(&self) -> Vec<Question> {
         let rules = self.rules;

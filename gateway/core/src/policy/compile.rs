@@ -5,6 +5,7 @@
 
 mod access;
 mod agent_url;
+mod arguments;
 mod calls;
 mod expose;
 mod functions;

@@ -6,7 +6,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{LimitRule, Sentences, Shadow};
-use crate::{id::FunctionName, json::Node, record::Rule, sanitize::SensitiveNames, yaml::Place};
+use crate::{
+    id::FunctionName,
+    json::Node,
+    record::Rule,
+    sanitize::SensitiveNames,
+    schema::{Leniencies, Schema},
+    yaml::Place,
+};
 
 /// The rules for an agent's functions.
 #[derive(Debug)]
@@ -22,6 +29,8 @@ pub struct Functions {
 pub struct FunctionRules {
     /// Whether the function is there at all: else it is cut from documents, and refused if it is called.
     pub publish: bool,
+    /// What is asked of its arguments.
+    pub arguments: ArgumentRules,
     /// Which functions must have succeeded before, in this call.
     pub requires: Vec<Requirement>,
     /// Which arguments must equal a fact of the call.
@@ -41,6 +50,19 @@ pub struct FunctionRules {
     pub shadow: Shadow,
     /// Where each key that is given stands, and what it says.
     pub given: Vec<Given>,
+}
+
+/// What is asked of a function's arguments.
+#[derive(Debug, Clone)]
+pub struct ArgumentRules {
+    /// The policy's own schema.
+    pub own: Option<Arc<Schema>>,
+    /// Whether the schema that the agent published is enforced.
+    pub learned: bool,
+    /// Whether calls are refused of which that schema isn't known any more, or can't be told.
+    pub denies_unknown: bool,
+    /// What is forgiven.
+    pub lenient: Leniencies,
 }
 
 /// Something that another function's answer must have held, in this call.
@@ -128,7 +150,11 @@ impl Functions {
 impl FunctionRules {
     /// Whether any of its rules can be enforced only where calls pass through the gateway.
     pub fn needs_gateway(&self) -> bool {
-        !self.requires.is_empty() || !self.pin.is_empty() || self.once || !self.limits.is_empty()
+        self.arguments.own.is_some()
+            || !self.requires.is_empty()
+            || !self.pin.is_empty()
+            || self.once
+            || !self.limits.is_empty()
     }
 
     /// Whether this rule is in shadow.

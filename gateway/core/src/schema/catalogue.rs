@@ -48,14 +48,15 @@ impl Catalogue {
         Self { most, most_bytes, entries: Mutex::default() }
     }
 
-    /// Remembers what an agent published. `text` is its canonical JSON, of which `digest` is made. Of one that is known
+    /// Remembers what an agent published. `text` makes its canonical JSON, of which `digest` is made. Of one that is known
     /// already, only that it is in use is noted; larger ones than [`MAX_LEARNED`] take no room.
-    pub fn learn(&self, digest: [u8; 8], text: &[u8]) {
-        let too_large = text.len() > MAX_LEARNED;
+    pub fn learn(&self, digest: [u8; 8], text: impl FnOnce() -> Vec<u8>) {
         let mut entries = self.entries();
         if digest == [0; 8] || entries.touch(digest).is_some() {
             return;
         }
+        let text = text();
+        let too_large = text.len() > MAX_LEARNED;
         let bytes = if too_large { 0 } else { text.len() };
         if self.most == 0 || bytes > self.most_bytes {
             return;

@@ -361,15 +361,15 @@ fn digest(n: u8) -> [u8; 8] {
 #[test]
 fn the_catalogue_compiles_once_and_remembers() {
     let catalogue = Catalogue::new(10, 1 << 20);
-    catalogue.learn(digest(1), br#"{"a":{"type":"integer"}}"#);
-    catalogue.learn(digest(2), br#"{"a":{"type":"${x}"}}"#);
-    catalogue.learn([0; 8], b"{}");
+    catalogue.learn(digest(1), || br#"{"a":{"type":"integer"}}"#.to_vec());
+    catalogue.learn(digest(2), || br#"{"a":{"type":"${x}"}}"#.to_vec());
+    catalogue.learn([0; 8], || b"{}".to_vec());
     let first = catalogue.find(digest(1)).unwrap();
     assert!(Arc::ptr_eq(&first, &catalogue.find(digest(1)).unwrap()));
     for unknown in [digest(2), digest(2), digest(3), [0; 8]] {
         assert!(catalogue.find(unknown).is_none());
     }
-    catalogue.learn(digest(1), b"not even JSON");
+    catalogue.learn(digest(1), || b"not even JSON".to_vec());
     assert!(Arc::ptr_eq(&first, &catalogue.find(digest(1)).unwrap()));
     assert_eq!(catalogue.len(), 2);
 }
@@ -379,21 +379,21 @@ fn the_catalogue_is_bounded() {
     let text = br#"{"a":{"type":"integer"}}"#;
     let catalogue = Catalogue::new(3, 1 << 20);
     for n in 1..=3 {
-        catalogue.learn(digest(n), text);
+        catalogue.learn(digest(n), || text.to_vec());
     }
     assert!(catalogue.find(digest(1)).is_some());
-    catalogue.learn(digest(4), text);
+    catalogue.learn(digest(4), || text.to_vec());
     assert!(catalogue.find(digest(2)).is_none() && catalogue.find(digest(1)).is_some() && catalogue.len() == 3);
     let few_bytes = Catalogue::new(100, 2 * text.len());
     for n in 1..=9 {
-        few_bytes.learn(digest(n), text);
+        few_bytes.learn(digest(n), || text.to_vec());
     }
     assert!(few_bytes.len() == 2 && few_bytes.find(digest(9)).is_some());
     let none = Catalogue::new(0, 0);
-    none.learn(digest(1), text);
+    none.learn(digest(1), || text.to_vec());
     assert!(none.is_empty());
     let large = Catalogue::new(2, 1 << 20);
-    large.learn(digest(1), &vec![b' '; MAX_LEARNED + 1]);
+    large.learn(digest(1), || vec![b' '; MAX_LEARNED + 1]);
     assert!(large.find(digest(1)).is_none() && large.len() == 1);
 }
 
@@ -404,7 +404,7 @@ fn a_check_takes_microseconds() {
     let catalogue = Catalogue::new(1000, 1 << 20);
     catalogue.learn(
         digest(1),
-        br#"{"properties":{"account":{"type":"string"},"amount":{"type":"number"},"note":{"type":"string"}},"required":["account"],"type":"object"}"#,
+        || br#"{"properties":{"account":{"type":"string"},"amount":{"type":"number"},"note":{"type":"string"}},"required":["account"],"type":"object"}"#.to_vec(),
     );
     let policy = own(&json!({"properties": {"amount": {"maximum": 500}, "account": {"pattern": "^[0-9]{4}$"}}}));
     let text = br#"{"account":"1234","amount":"250.50","note":"for the rent"}"#;

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    super::{CallFact, FunctionRules, Functions, Given, Pin, Requirement, Sentences, Shadow},
-    rules,
+    super::{ArgumentRules, CallFact, FunctionRules, Functions, Given, Pin, Requirement, Sentences, Shadow},
+    arguments, rules,
 };
 use crate::{
     id::FunctionName,
@@ -65,6 +65,7 @@ fn named_function(name: &str) -> Result<FunctionName, String> {
 fn built_in(agent: &OfAgent<'_>) -> FunctionRules {
     FunctionRules {
         publish: true,
+        arguments: ArgumentRules::default(),
         requires: Vec::new(),
         pin: Vec::new(),
         once: false,
@@ -103,6 +104,7 @@ impl<'r> Keys<'_, 'r> {
 fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> FunctionRules {
     let mut keys = Keys { fields, given: base.given.clone(), by_default };
     let publish = keys.take("publish").and_then(Field::bool);
+    let arguments = argument_rules(&mut keys, &base.arguments);
     let requires = keys.take("requires").map(requirements);
     let pin = keys.take("pin").map(pins);
     let once = keys.take("once").and_then(Field::bool);
@@ -114,6 +116,7 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
     let shadow = rules::shadow(fields, Rule::is_of_functions);
     FunctionRules {
         publish: publish.unwrap_or(base.publish),
+        arguments,
         requires: requires.unwrap_or_else(|| base.requires.clone()),
         pin: pin.unwrap_or_else(|| base.pin.clone()),
         once: once.unwrap_or(base.once),
@@ -123,6 +126,19 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
         sensitive: sensitive.map_or_else(|| base.sensitive.clone(), |names| base.sensitive.and(names)),
         shadow: base.shadow.and(shadow),
         given,
+    }
+}
+
+fn argument_rules(keys: &mut Keys<'_, '_>, base: &ArgumentRules) -> ArgumentRules {
+    let own = keys.take("arguments").and_then(arguments::own);
+    let learned = keys.take("learned_schema").and_then(arguments::learned);
+    let denies_unknown = keys.take("unknown_schema").and_then(arguments::denies_unknown);
+    let lenient = keys.take("lenient").map(arguments::leniencies);
+    ArgumentRules {
+        own: own.unwrap_or_else(|| base.own.clone()),
+        learned: learned.unwrap_or(base.learned),
+        denies_unknown: denies_unknown.unwrap_or(base.denies_unknown),
+        lenient: lenient.unwrap_or(base.lenient),
     }
 }
 
