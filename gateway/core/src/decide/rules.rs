@@ -65,6 +65,9 @@ pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts)
     if !rules.publish {
         court.against(Rule::Publish, Reason::FunctionDenied, &say.disabled)?;
     }
+    if rules.hours.as_ref().is_some_and(|hours| !hours.is_open(called.now)) {
+        court.against(Rule::Hours, Reason::Closed, &say.closed)?;
+    }
     called.check_arguments(policies, &mut court)?;
     for pin in rules.pin.iter().filter(|pin| !called.is_pinned(pin)) {
         court.against(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, Some(&pin.argument)))?;

@@ -9,6 +9,7 @@ mod arguments;
 mod calls;
 mod expose;
 mod functions;
+mod hours;
 mod paths;
 mod rules;
 mod signing;

@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{LimitRule, Sentences, Shadow};
 use crate::{
+    hours::Hours,
     id::FunctionName,
     json::Node,
     record::Rule,
@@ -31,6 +32,8 @@ pub struct FunctionRules {
     pub publish: bool,
     /// What is asked of its arguments.
     pub arguments: ArgumentRules,
+    /// When it may be called.
+    pub hours: Option<Arc<Hours>>,
     /// Which functions must have succeeded before, in this call.
     pub requires: Vec<Requirement>,
     /// Which arguments must equal a fact of the call.
@@ -151,6 +154,7 @@ impl FunctionRules {
     /// Whether any of its rules can be enforced only where calls pass through the gateway.
     pub fn needs_gateway(&self) -> bool {
         self.arguments.own.is_some()
+            || self.hours.is_some()
             || !self.requires.is_empty()
             || !self.pin.is_empty()
             || self.once

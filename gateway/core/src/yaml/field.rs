@@ -110,6 +110,11 @@ impl<'r> Field<'r> {
         matches!(&self.node, Some(Node { value: Value::Mapping(_), .. }))
     }
 
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether the file has a list here.
     pub fn is_list(&self) -> bool {
         matches!(&self.node, Some(Node { value: Value::List(_), .. }))

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     super::{ArgumentRules, CallFact, FunctionRules, Functions, Given, Pin, Requirement, Sentences, Shadow},
-    arguments, rules,
+    arguments, hours, rules,
 };
 use crate::{
     id::FunctionName,
@@ -66,6 +66,7 @@ fn built_in(agent: &OfAgent<'_>) -> FunctionRules {
     FunctionRules {
         publish: true,
         arguments: ArgumentRules::default(),
+        hours: None,
         requires: Vec::new(),
         pin: Vec::new(),
         once: false,
@@ -105,6 +106,7 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
     let mut keys = Keys { fields, given: base.given.clone(), by_default };
     let publish = keys.take("publish").and_then(Field::bool);
     let arguments = argument_rules(&mut keys, &base.arguments);
+    let hours = keys.take("hours").and_then(hours::hours).map(Arc::new);
     let requires = keys.take("requires").map(requirements);
     let pin = keys.take("pin").map(pins);
     let once = keys.take("once").and_then(Field::bool);
@@ -117,6 +119,7 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
     FunctionRules {
         publish: publish.unwrap_or(base.publish),
         arguments,
+        hours: hours.or_else(|| base.hours.clone()),
         requires: requires.unwrap_or_else(|| base.requires.clone()),
         pin: pin.unwrap_or_else(|| base.pin.clone()),
         once: once.unwrap_or(base.once),
@@ -133,7 +136,7 @@ fn argument_rules(keys: &mut Keys<'_, '_>, base: &ArgumentRules) -> ArgumentRule
     let own = keys.take("arguments").and_then(arguments::own);
     let learned = keys.take("learned_schema").and_then(arguments::learned);
     let denies_unknown = keys.take("unknown_schema").and_then(arguments::denies_unknown);
-    let lenient = keys.take("lenient").map(arguments::leniencies);
+    let lenient = keys.take("lenient").and_then(arguments::leniencies);
     ArgumentRules {
         own: own.unwrap_or_else(|| base.own.clone()),
         learned: learned.unwrap_or(base.learned),
