@@ -93,8 +93,14 @@ impl World {
 
     /// `tests/golden/worlds/bank.yaml`.
     pub fn bank() -> Self {
+        Self::bank_with("")
+    }
+
+    /// The same with one more line of the bank's policy.
+    pub fn bank_with(more: &str) -> Self {
         let file = include_str!("../../../../tests/golden/worlds/bank.yaml");
-        Self::new(serde_yaml::from_str(file).expect("a world")).expect("policies")
+        let file = file.replace("    sensitive: [to_account]\n", &format!("    sensitive: [to_account]\n    {more}\n"));
+        Self::new(serde_yaml::from_str(&file).expect("a world")).expect("policies")
     }
 
     pub fn agent(&self, name: &str) -> &Agent {
