@@ -2,7 +2,7 @@
 //!
 //! Every field name here is the platform's (PROTOCOL.md, sections 4 to 6 and 9).
 
-use crate::{json::Node, record::Medium, token::Kind};
+use crate::{json::Node, pattern, record::Medium, token::Kind};
 
 /// The remote party of a call, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,11 +122,10 @@ pub fn call_ids<'b>(body: &'b Node<'_>, kind: Kind) -> Vec<&'b str> {
 impl Caller {
     /// Reads a phone number, with or without the usual separators: 3 to 15 digits (E.164), a `+` before them kept.
     pub fn from_number(text: &str) -> Caller {
-        let plain: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
-        let digits = plain.strip_prefix('+').unwrap_or(&plain);
-        let is_number = (3..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        let number = pattern::normal_number(text);
         // `+266696687` spells ANONYMOUS on a keypad; carriers send it for withheld numbers.
-        if is_number && digits != "266696687" { Caller::Number(plain) } else { Caller::Unidentified }
+        let identified = number.filter(|number| number.trim_start_matches('+') != "266696687");
+        identified.map_or(Caller::Unidentified, Caller::Number)
     }
 
     /// The number, if there is one.

@@ -11,6 +11,8 @@ mod expose;
 mod functions;
 mod hours;
 mod paths;
+#[cfg_attr(not(test), expect(dead_code, reason = "`functions` is to read it"))]
+mod patterns;
 mod rules;
 mod signing;
 

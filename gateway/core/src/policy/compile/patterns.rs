@@ -1,0 +1,82 @@
+//! Lists of addresses that may pass: who may call a function, where calls may be sent.
+
+use std::fmt::Display;
+
+use crate::{
+    pattern::{Access, AddressPattern},
+    yaml::{Field, Fields},
+};
+
+/// How many patterns a list may have.
+const MAX_PATTERNS: usize = 256;
+
+/// Which callers pass: `{ allow: [...], deny: [...] }`.
+pub(super) fn callers(field: Field<'_>) -> Option<Access> {
+    access(field, AddressPattern::of_callers)
+}
+
+/// Where calls may be sent, in the same form.
+pub(super) fn destinations(field: Field<'_>) -> Option<Access> {
+    access(field, str::parse)
+}
+
+fn access<E: Display>(field: Field<'_>, parse: fn(&str) -> Result<AddressPattern, E>) -> Option<Access> {
+    field.mapping(|fields| {
+        let [allow, deny] = ["allow", "deny"].map(|key| patterns(fields, key, parse));
+        let access = Access { allow: allow?, deny: deny? };
+        if access.is_empty() {
+            fields.report().note(fields.place(), "write `allow`, `deny` or both, with at least one pattern");
+        }
+        Some(access)
+    })
+}
+
+/// The patterns under a key, none if it isn't given; `None` if one is wrong.
+fn patterns<E: Display>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    parse: fn(&str) -> Result<AddressPattern, E>,
+) -> Option<Vec<AddressPattern>> {
+    let field = fields.take(key);
+    if !field.is_given() {
+        return Some(Vec::new());
+    }
+    let (report, place) = (field.report(), field.place());
+    let items: Vec<_> = field.list(MAX_PATTERNS)?.into_iter().map(|item| item.parse(parse)).collect();
+    if items.is_empty() {
+        report.note(place, format!("`{key}` lists nothing; list a pattern, or remove it"));
+    }
+    items.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml;
+
+    fn read(text: &str, reader: fn(Field<'_>) -> Option<Access>) -> Result<Access, String> {
+        yaml::read("p", &format!("key: {text}"), |fields| reader(fields.take("key")))
+            .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn lists_are_read() {
+        let access = read("{ allow: [+1*, unidentified], deny: [+1900*] }", callers).unwrap();
+        assert!(access.admits("+15551234567") && !access.admits("+19005551234") && access.admits_caller(None));
+        assert!(!read("{ deny: [+1900*] }", destinations).unwrap().admits("+19005551234"));
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let told = |text: &str, part: &str| {
+            let mistakes = read(text, destinations).unwrap_err();
+            assert!(mistakes.contains(part), "{text}: {mistakes}");
+        };
+        told("{}", "write `allow`, `deny` or both");
+        told("{ allow: [] }", "`allow` lists nothing");
+        told("{ allow: [unidentified] }", "only callers can be unidentified");
+        told("{ allow: ['1900*'], deny: [x] }", "country code");
+        told("{ allow: ['1900*'], deny: [x] }", "`x`: write a number");
+        told("{ allow: [1900] }", "must be text; put it in quotes");
+    }
+}
