@@ -27,6 +27,7 @@ use crate::{
     id::AgentName,
     keys::{KeyRing, MacKey},
     origin::Authority,
+    pattern::Access,
     record::Rule,
     sanitize::SensitiveNames,
     schema::Catalogue,
@@ -77,6 +78,8 @@ pub struct Agent {
     pub tokens: TokenRules,
     /// What callers without a number of their own are limited by.
     pub unidentified_callers: UnidentifiedCallers,
+    /// Who may call.
+    pub callers: Access,
     /// The limits on function calls and, counted apart, on SWML fetches.
     pub limits: Vec<LimitRule>,
     /// How many calls there may be.

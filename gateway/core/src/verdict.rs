@@ -133,6 +133,8 @@ reasons! {
     TooManyCalls => "too_many_calls",
     /// The policy says that this function isn't there.
     FunctionDenied => "function_denied",
+    /// The policy doesn't admit this caller.
+    CallerDenied => "caller_denied",
     /// The function may not be called at this time.
     Closed => "closed",
     /// The arguments don't fit the schema that the agent published, or that of the policy.
@@ -289,6 +291,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::Limited => Caller(&say.limited, 429),
         Reason::TooManyCalls => Caller(&say.busy, 429),
         Reason::FunctionDenied => Caller(&say.disabled, 403),
+        Reason::CallerDenied => Caller(&say.caller, 403),
         Reason::Closed => Caller(&say.closed, 403),
         Reason::ArgumentsInvalid => Caller(&say.argument, 400),
         Reason::SchemaUnknown => Caller(&say.unavailable, 403),
@@ -425,6 +428,7 @@ impl Reason {
             | Reason::Limited
             | Reason::TooManyCalls
             | Reason::FunctionDenied
+            | Reason::CallerDenied
             | Reason::Closed
             | Reason::ArgumentsInvalid
             | Reason::SchemaUnknown

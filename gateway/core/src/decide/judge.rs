@@ -174,6 +174,12 @@ fn judge_fetch(
         questions.extend(keys.map(|key| call_check(agent, key.call(id), CallEvent::Fetched, fresh)));
     }
     if token.is_none() {
+        if !agent.callers.admits_caller(caller.number()) {
+            if !agent.is_shadow(Rule::Callers) {
+                return Err(Reason::CallerDenied.into());
+            }
+            facts.shadowed(Rule::Callers, Reason::CallerDenied.as_str());
+        }
         let asker = Asker { agent, caller: lineage.caller, call: None, function: None, client: admitted.client };
         questions.extend(begin(&asker, policies, call_id, fresh));
         questions.extend(asker.rates(&agent.limits, &Family::Fetches, agent.is_shadow(Rule::Limits)));

@@ -15,7 +15,8 @@ use super::{
 use crate::{
     id::{AgentName, CallDigest, FactKey},
     json::Node,
-    policy::{CallFact, FunctionRules, Pin, Policies, Requirement},
+    pattern::Access,
+    policy::{Agent, CallFact, FunctionRules, Pin, Policies, Requirement},
     record::{Facts, Rule},
     schema::{self, Schema, Violation},
     swml,
@@ -32,6 +33,8 @@ pub(super) struct Called<'a> {
     pub(super) call: CallDigest,
     /// The caller's number, as far as the body and the token agree on it.
     pub(super) caller: Option<String>,
+    /// Whether they don't.
+    pub(super) caller_disagrees: bool,
     /// The digest of the parameters that the agent published for it.
     pub(super) schema: [u8; 8],
     /// When the call's tokens die, in Unix seconds.
@@ -62,8 +65,14 @@ pub(super) struct Ruled {
 pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts) -> Result<Ruled, Refused> {
     let (rules, say) = (called.rules, &called.rules.say);
     let mut court = Court { rules, facts };
+    if !called.admits_caller(&called.asker.agent.callers) {
+        court.against_agent(called.asker.agent, Rule::Callers, Reason::CallerDenied)?;
+    }
     if !rules.publish {
         court.against(Rule::Publish, Reason::FunctionDenied, &say.disabled)?;
+    }
+    if !called.admits_caller(&rules.callers) {
+        court.against(Rule::Callers, Reason::CallerDenied, &say.caller)?;
     }
     if rules.hours.as_ref().is_some_and(|hours| !hours.is_open(called.now)) {
         court.against(Rule::Hours, Reason::Closed, &say.closed)?;
@@ -90,6 +99,15 @@ struct Court<'c> {
 // === impl Court ===
 
 impl Court<'_> {
+    /// The same by a rule for the whole agent.
+    fn against_agent(&mut self, agent: &Agent, rule: Rule, reason: Reason) -> Result<(), Refused> {
+        if agent.is_shadow(rule) {
+            self.facts.shadowed(rule, reason.as_str());
+            return Ok(());
+        }
+        Err(reason.into())
+    }
+
     fn against(&mut self, rule: Rule, reason: Reason, sentence: &str) -> Result<(), Refused> {
         if self.rules.is_shadow(rule) {
             self.facts.shadowed(rule, reason.as_str());
@@ -102,6 +120,11 @@ impl Court<'_> {
 // === impl Called ===
 
 impl Called<'_> {
+    /// A caller of whom body and token disagree is nobody that a list admits.
+    fn admits_caller(&self, access: &Access) -> bool {
+        access.is_empty() || (!self.caller_disagrees && access.admits_caller(self.caller.as_deref()))
+    }
+
     fn check_arguments(&self, policies: &Policies, court: &mut Court<'_>) -> Result<(), Refused> {
         let (rules, say) = (&self.rules.arguments, &self.rules.say);
         let arguments = self.arguments.and_then(Arguments::node);

@@ -11,7 +11,6 @@ mod expose;
 mod functions;
 mod hours;
 mod paths;
-#[cfg_attr(not(test), expect(dead_code, reason = "`functions` is to read it"))]
 mod patterns;
 mod rules;
 mod signing;
@@ -75,7 +74,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let upstream = fields.take("upstream").required().mapping(|fields| access::upstream(fields, &path, secrets));
     let platform = fields.take("platform").section(|fields| access::platform(fields, secrets, seed));
     let tokens = fields.take("tokens").section(rules::tokens);
-    let unidentified_callers = fields.take("callers").section(rules::unidentified_callers);
+    let (unidentified_callers, callers) = fields.take("callers").section(rules::callers);
     let limits = rules::limits(fields.take("limits"));
     let calls = fields.take("calls").section(calls::calls);
     let say = fields.take("say").section(|fields| rules::sentences(fields, Sentences::default()));
@@ -95,6 +94,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         platform,
         tokens,
         unidentified_callers,
+        callers,
         limits,
         calls,
         say,

@@ -10,6 +10,7 @@ use crate::{
     hours::Hours,
     id::FunctionName,
     json::Node,
+    pattern::Access,
     record::Rule,
     sanitize::SensitiveNames,
     schema::{Leniencies, Schema},
@@ -34,6 +35,8 @@ pub struct FunctionRules {
     pub arguments: ArgumentRules,
     /// When it may be called.
     pub hours: Option<Arc<Hours>>,
+    /// Who may call it.
+    pub callers: Access,
     /// Which functions must have succeeded before, in this call.
     pub requires: Vec<Requirement>,
     /// Which arguments must equal a fact of the call.
@@ -155,6 +158,7 @@ impl FunctionRules {
     pub fn needs_gateway(&self) -> bool {
         self.arguments.own.is_some()
             || self.hours.is_some()
+            || !self.callers.is_empty()
             || !self.requires.is_empty()
             || !self.pin.is_empty()
             || self.once

@@ -58,6 +58,7 @@ pub(super) fn judge_function(
             arguments: arguments.as_ref(),
             call,
             caller: facts.caller.clone(),
+            caller_disagrees: facts.caller_disagrees,
             schema: claims.schema,
             expiry,
             now: moment.now,

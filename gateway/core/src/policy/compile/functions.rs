@@ -4,10 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     super::{ArgumentRules, CallFact, FunctionRules, Functions, Given, Pin, Requirement, Sentences, Shadow},
-    arguments, hours, rules,
+    arguments, hours, patterns, rules,
 };
 use crate::{
     id::FunctionName,
+    pattern::Access,
     record::Rule,
     sanitize::SensitiveNames,
     yaml::{Field, Fields, quoted},
@@ -67,6 +68,7 @@ fn built_in(agent: &OfAgent<'_>) -> FunctionRules {
         publish: true,
         arguments: ArgumentRules::default(),
         hours: None,
+        callers: Access::default(),
         requires: Vec::new(),
         pin: Vec::new(),
         once: false,
@@ -107,6 +109,7 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
     let publish = keys.take("publish").and_then(Field::bool);
     let arguments = argument_rules(&mut keys, &base.arguments);
     let hours = keys.take("hours").and_then(hours::hours).map(Arc::new);
+    let callers = keys.take("callers").and_then(patterns::callers);
     let requires = keys.take("requires").map(requirements);
     let pin = keys.take("pin").map(pins);
     let once = keys.take("once").and_then(Field::bool);
@@ -120,6 +123,7 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
         publish: publish.unwrap_or(base.publish),
         arguments,
         hours: hours.or_else(|| base.hours.clone()),
+        callers: callers.unwrap_or_else(|| base.callers.clone()),
         requires: requires.unwrap_or_else(|| base.requires.clone()),
         pin: pin.unwrap_or_else(|| base.pin.clone()),
         once: once.unwrap_or(base.once),

@@ -22,13 +22,22 @@ pub(super) fn destinations(field: Field<'_>) -> Option<Access> {
 
 fn access<E: Display>(field: Field<'_>, parse: fn(&str) -> Result<AddressPattern, E>) -> Option<Access> {
     field.mapping(|fields| {
-        let [allow, deny] = ["allow", "deny"].map(|key| patterns(fields, key, parse));
-        let access = Access { allow: allow?, deny: deny? };
+        let access = listed(fields, parse)?;
         if access.is_empty() {
             fields.report().note(fields.place(), "write `allow`, `deny` or both, with at least one pattern");
         }
         Some(access)
     })
+}
+
+/// `allow` and `deny` of callers, beside other keys.
+pub(super) fn callers_beside(fields: &mut Fields<'_>) -> Access {
+    listed(fields, AddressPattern::of_callers).unwrap_or_default()
+}
+
+fn listed<E: Display>(fields: &mut Fields<'_>, parse: fn(&str) -> Result<AddressPattern, E>) -> Option<Access> {
+    let [allow, deny] = ["allow", "deny"].map(|key| patterns(fields, key, parse));
+    Some(Access { allow: allow?, deny: deny? })
 }
 
 /// The patterns under a key, none if it isn't given; `None` if one is wrong.

@@ -3,7 +3,9 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::super::{BodyLimits, Limit, LimitRule, Per, Sentences, Shadow, TokenRules, Unbound, UnidentifiedCallers};
+use super::patterns;
 use crate::{
+    pattern::Access,
     record::Rule,
     yaml::{Field, Fields},
 };
@@ -71,9 +73,11 @@ pub(super) fn tokens(fields: &mut Fields<'_>) -> TokenRules {
     }
 }
 
-pub(super) fn unidentified_callers(fields: &mut Fields<'_>) -> UnidentifiedCallers {
+/// `callers` of an agent: what those without a number are limited by, and who may call.
+pub(super) fn callers(fields: &mut Fields<'_>) -> (UnidentifiedCallers, Access) {
     let choices = [("per_call", UnidentifiedCallers::PerCall), ("shared", UnidentifiedCallers::Shared)];
-    fields.take("unidentified").choice(&choices).unwrap_or(UnidentifiedCallers::PerCall)
+    let unidentified = fields.take("unidentified").choice(&choices).unwrap_or(UnidentifiedCallers::PerCall);
+    (unidentified, patterns::callers_beside(fields))
 }
 
 pub(super) fn limits(field: Field<'_>) -> Vec<LimitRule> {
