@@ -9,6 +9,7 @@ mod functions;
 mod leaks;
 mod ownership;
 mod shadow;
+mod template;
 pub(crate) mod unescape;
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
@@ -17,10 +18,11 @@ pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
-pub use functions::{ArgumentRules, CallFact, FunctionRules, Functions, Given, Pin, Requirement};
+pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement};
 pub use leaks::{Leak, Screen};
 pub use ownership::Owned;
 pub use shadow::Shadow;
+pub use template::{NotATemplate, Template};
 
 use crate::{
     basic::Users,

@@ -128,6 +128,11 @@ impl Schema {
         let validator = compile(&prepared, true).map_err(|error| own::explained(&error))?;
         Ok(Self { validator, shape: Shape::of(&prepared, &prepared) })
     }
+
+    /// Whether it says what this argument is.
+    pub fn declares(&self, argument: &str) -> bool {
+        self.shape.declares(argument)
+    }
 }
 
 fn compile(schema: &Value, is_own: bool) -> Result<Validator, Box<ValidationError<'static>>> {

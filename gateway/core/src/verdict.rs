@@ -145,6 +145,8 @@ reasons! {
     ArgumentPinned => "argument_pinned",
     /// Another function must have succeeded before, in this call.
     Precondition => "precondition",
+    /// The caller was not asked yet, or hasn't agreed since: the model is told to ask.
+    ConfirmationAsked => "confirmation_asked",
     /// The same arguments passed before in this call.
     Repeated => "repeated",
     /// The code that the policy asks for is wrong, or was used already.
@@ -297,6 +299,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::SchemaUnknown => Caller(&say.unavailable, 403),
         Reason::ArgumentPinned => Caller(&say.argument, 400),
         Reason::Precondition => Caller(&say.precondition, 403),
+        Reason::ConfirmationAsked => Caller(&say.precondition, 403),
         Reason::Repeated => Caller(&say.repeated, 409),
         Reason::CodeWrong => Caller(&say.code, 403),
         Reason::CodeLocked => Caller(&say.locked, 429),
@@ -434,6 +437,7 @@ impl Reason {
             | Reason::SchemaUnknown
             | Reason::ArgumentPinned
             | Reason::Precondition
+            | Reason::ConfirmationAsked
             | Reason::Repeated
             | Reason::CodeWrong
             | Reason::CodeLocked

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{
-    checks::{Asker, Check, Family, Question},
+    checks::{Agreed, Asker, Check, Family, Question},
     conclude::{Lesson, Sought},
     judge::{Arguments, Refused},
 };
@@ -16,11 +16,12 @@ use crate::{
     id::{AgentName, CallDigest, FactKey},
     json::Node,
     pattern::Access,
-    policy::{Agent, CallFact, FunctionRules, Pin, Policies, Requirement},
+    policy::{Agent, CallFact, Confirm, FunctionRules, Pin, Policies, Requirement},
     record::{Facts, Rule},
     schema::{self, Schema, Violation},
     swml,
     time::Timestamp,
+    turns,
     verdict::Reason,
 };
 
@@ -51,6 +52,13 @@ enum Learned {
     Unknown,
 }
 
+/// The arguments as their schemas took them.
+struct Checked {
+    arguments: serde_json::Value,
+    learned: Option<Arc<Schema>>,
+    own: Option<Arc<Schema>>,
+}
+
 /// What is left to ask of the state store, and what to look for in the answer.
 #[derive(Default)]
 pub(super) struct Ruled {
@@ -77,11 +85,11 @@ pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts)
     if rules.hours.as_ref().is_some_and(|hours| !hours.is_open(called.now)) {
         court.against(Rule::Hours, Reason::Closed, &say.closed)?;
     }
-    called.check_arguments(policies, &mut court)?;
+    let checked = called.check_arguments(policies, &mut court)?;
     for pin in rules.pin.iter().filter(|pin| !called.is_pinned(pin)) {
         court.against(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, Some(&pin.argument)))?;
     }
-    Ok(Ruled { questions: called.questions(), sought: called.sought() })
+    Ok(Ruled { questions: called.questions(&checked), sought: called.sought() })
 }
 
 /// The sentence about an argument.
@@ -125,13 +133,13 @@ impl Called<'_> {
         access.is_empty() || (!self.caller_disagrees && access.admits_caller(self.caller.as_deref()))
     }
 
-    fn check_arguments(&self, policies: &Policies, court: &mut Court<'_>) -> Result<(), Refused> {
+    fn check_arguments(&self, policies: &Policies, court: &mut Court<'_>) -> Result<Checked, Refused> {
         let (rules, say) = (&self.rules.arguments, &self.rules.say);
         let arguments = self.arguments.and_then(Arguments::node);
         let is_checked = rules.own.is_some() || (rules.learned && self.schema != [0; 8]);
         if self.arguments.is_some() && arguments.is_none() && is_checked {
             // The model wrote no JSON: an agent may read it as it likes, so nothing can be vouched for.
-            return court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, None));
+            court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, None))?;
         }
         let learned = if rules.learned { self.learned(policies) } else { Learned::None };
         if matches!(learned, Learned::Unknown) {
@@ -140,16 +148,21 @@ impl Called<'_> {
                 court.against(Rule::Arguments, Reason::SchemaUnknown, &say.unavailable)?;
             }
         }
-        let learned = match &learned {
-            Learned::Schema(schema) => Some(schema.as_ref()),
+        let learned = match learned {
+            Learned::Schema(schema) => Some(schema),
             Learned::None | Learned::Unknown => None,
         };
-        if let Err(violation) = schema::check(arguments, learned, rules.own.as_deref(), &rules.lenient) {
-            let Violation { argument, keyword } = violation;
-            court.facts.detail = Some(format!("{}: {keyword}", argument.as_deref().unwrap_or("arguments")));
-            court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, argument.as_deref()))?;
+        let own = rules.own.clone();
+        match schema::check(arguments, learned.as_deref(), own.as_deref(), &rules.lenient) {
+            Ok(arguments) => Ok(Checked { arguments, learned, own }),
+            Err(Violation { argument, keyword }) => {
+                let argument = argument.as_deref();
+                court.facts.detail = Some(format!("{}: {keyword}", argument.unwrap_or("arguments")));
+                court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, argument))?;
+                // Nothing passed, so nothing is said of it.
+                Ok(Checked { arguments: serde_json::Value::Null, learned: None, own: None })
+            }
         }
-        Ok(())
     }
 
     /// What the agent published: as it was seen leaving, or as the platform sends it back, if that is the same.
@@ -168,7 +181,7 @@ impl Called<'_> {
     }
 
     /// What depends on other calls, the confirmation last.
-    fn questions(&self) -> Vec<Question> {
+    fn questions(&self, checked: &Checked) -> Vec<Question> {
         let rules = self.rules;
         let mut questions = Vec::new();
         let of = |rule, check, reason, sentence: &str| {
@@ -185,7 +198,26 @@ impl Called<'_> {
             let check = Check::Once { fact, expiry: self.expiry };
             questions.push(of(Rule::Once, check, Reason::Repeated, &rules.say.repeated));
         }
+        if let Some(confirm) = &rules.confirm {
+            let check = Check::Agreed(self.agreed(confirm));
+            let sentence = confirm.say.fill(&checked.arguments, |name| {
+                !rules.sensitive.contains(name) && checked.declares(name)
+            });
+            questions.push(of(Rule::Confirm, check, Reason::ConfirmationAsked, &sentence));
+        }
         questions
+    }
+
+    fn agreed(&self, confirm: &Confirm) -> Agreed {
+        let count = |turns: usize| u32::try_from(turns).unwrap_or(u32::MAX);
+        let words = confirm.words.as_ref();
+        Agreed {
+            fact: self.fact("asked", &[self.function(), &self.canonical_arguments()]),
+            turns: words.and_then(|_| turns::user_turns(self.body)).map(count),
+            agreed_at: words.and_then(|words| words.agreed_at(self.body)).map(count),
+            trusts_model: words.is_none(),
+            until: self.now.unix_seconds_after(confirm.within),
+        }
     }
 
     fn sought(&self) -> Vec<Sought> {
@@ -226,6 +258,15 @@ impl Called<'_> {
 
     fn fact(&self, kind: &str, parts: &[&str]) -> FactKey {
         fact(&self.asker.agent.name, &self.call.0, kind, parts)
+    }
+}
+
+// === impl Checked ===
+
+impl Checked {
+    /// Whether a schema says what this argument is.
+    fn declares(&self, argument: &str) -> bool {
+        [&self.learned, &self.own].into_iter().flatten().any(|schema| schema.declares(argument))
     }
 }
 

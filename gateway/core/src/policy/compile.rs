@@ -7,6 +7,7 @@ mod access;
 mod agent_url;
 mod arguments;
 mod calls;
+mod confirm;
 mod expose;
 mod functions;
 mod hours;
@@ -14,6 +15,7 @@ mod paths;
 mod patterns;
 mod rules;
 mod signing;
+mod words;
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -3,9 +3,9 @@
 //! Each key of a function stands alone: what a function doesn't say, `default` says, and what that doesn't either is
 //! built in. It is put together when the file is loaded.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{LimitRule, Sentences, Shadow};
+use super::{LimitRule, Sentences, Shadow, Template};
 use crate::{
     hours::Hours,
     id::FunctionName,
@@ -14,6 +14,7 @@ use crate::{
     record::Rule,
     sanitize::SensitiveNames,
     schema::{Leniencies, Schema},
+    turns::Words,
     yaml::Place,
 };
 
@@ -39,6 +40,8 @@ pub struct FunctionRules {
     pub callers: Access,
     /// Which functions must have succeeded before, in this call.
     pub requires: Vec<Requirement>,
+    /// What the caller has to agree to.
+    pub confirm: Option<Arc<Confirm>>,
     /// Which arguments must equal a fact of the call.
     pub pin: Vec<Pin>,
     /// Whether the same arguments pass at most once in a call.
@@ -80,6 +83,17 @@ pub struct Requirement {
     pub pointer: String,
     /// What must be there. Numbers are equal by value, objects in any order.
     pub equals: serde_json::Value,
+}
+
+/// What a caller has to agree to before a function is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirm {
+    /// What the model is told to ask.
+    pub say: Template,
+    /// With which words a caller agrees; `None`, by `insecure_model_only`: that the model asks again is enough.
+    pub words: Option<Words>,
+    /// How long the question stands.
+    pub within: Duration,
 }
 
 /// An argument that must equal a fact of the call.
@@ -158,6 +172,7 @@ impl FunctionRules {
     pub fn needs_gateway(&self) -> bool {
         self.arguments.own.is_some()
             || self.hours.is_some()
+            || self.confirm.is_some()
             || !self.callers.is_empty()
             || !self.requires.is_empty()
             || !self.pin.is_empty()

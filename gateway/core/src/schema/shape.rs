@@ -81,6 +81,10 @@ impl Types {
 // === impl Shape ===
 
 impl Shape {
+    pub(super) fn declares(&self, property: &str) -> bool {
+        self.properties.contains_key(property)
+    }
+
     /// The shape of a schema. References within `root` are followed; they were found to come to an end.
     pub(super) fn of(schema: &Value, root: &Value) -> Self {
         Self::at_depth(schema, root, 0)

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     super::{ArgumentRules, CallFact, FunctionRules, Functions, Given, Pin, Requirement, Sentences, Shadow},
-    arguments, hours, patterns, rules,
+    arguments, confirm, hours, patterns, rules,
 };
 use crate::{
     id::FunctionName,
@@ -70,6 +70,7 @@ fn built_in(agent: &OfAgent<'_>) -> FunctionRules {
         hours: None,
         callers: Access::default(),
         requires: Vec::new(),
+        confirm: None,
         pin: Vec::new(),
         once: false,
         limits: Vec::new(),
@@ -117,6 +118,8 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
     let allows_unmediated = keys.take("insecure_unmediated").and_then(Field::bool);
     let sensitive = keys.take("sensitive").map(rules::sensitive);
     let say = keys.take("say").map(|field| field.section(|fields| rules::sentences(fields, base.say.clone())));
+    let sensitive = sensitive.map_or_else(|| base.sensitive.clone(), |names| base.sensitive.and(names));
+    let confirm = keys.take("confirm").and_then(|field| field.mapping(|f| confirm::confirm(f, &sensitive)));
     let Keys { fields, given, .. } = keys;
     let shadow = rules::shadow(fields, Rule::is_of_functions);
     FunctionRules {
@@ -125,12 +128,13 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
         hours: hours.or_else(|| base.hours.clone()),
         callers: callers.unwrap_or_else(|| base.callers.clone()),
         requires: requires.unwrap_or_else(|| base.requires.clone()),
+        confirm: confirm.map(Arc::new).or_else(|| base.confirm.clone()),
         pin: pin.unwrap_or_else(|| base.pin.clone()),
         once: once.unwrap_or(base.once),
         limits: limits.unwrap_or_else(|| base.limits.clone()),
         allows_unmediated: allows_unmediated.unwrap_or(base.allows_unmediated),
         say: say.unwrap_or_else(|| base.say.clone()),
-        sensitive: sensitive.map_or_else(|| base.sensitive.clone(), |names| base.sensitive.and(names)),
+        sensitive,
         shadow: base.shadow.and(shadow),
         given,
     }
