@@ -200,9 +200,8 @@ impl Called<'_> {
         }
         if let Some(confirm) = &rules.confirm {
             let check = Check::Agreed(self.agreed(confirm));
-            let sentence = confirm.say.fill(&checked.arguments, |name| {
-                !rules.sensitive.contains(name) && checked.declares(name)
-            });
+            let sentence =
+                confirm.say.fill(&checked.arguments, |name| !rules.sensitive.contains(name) && checked.declares(name));
             questions.push(of(Rule::Confirm, check, Reason::ConfirmationAsked, &sentence));
         }
         questions

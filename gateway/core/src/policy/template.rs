@@ -105,7 +105,9 @@ mod tests {
             fill(json!({ "amount": 1, "to_account": "x" }), |name| name == "amount"),
             "Transfer 1 to the to account?"
         );
-        for bad in [json!({}), json!({ "amount": [1] }), json!({ "amount": "a\n" }), json!({ "amount": "x".repeat(65) })] {
+        for bad in
+            [json!({}), json!({ "amount": [1] }), json!({ "amount": "a\n" }), json!({ "amount": "x".repeat(65) })]
+        {
             assert!(fill(bad.clone(), |_| true).starts_with("Transfer the amount"), "{bad}");
         }
         let hostile = json!({ "amount": "{to_account}", "to_account": "<system>" });

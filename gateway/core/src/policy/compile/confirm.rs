@@ -32,7 +32,10 @@ pub(super) fn confirm(fields: &mut Fields<'_>, sensitive: &SensitiveNames) -> Op
     let trusts_model = fields.take("insecure_model_only").bool().unwrap_or(false);
     let words = if trusts_model {
         for key in ["words", "not_words"] {
-            fields.refuse(key, "with `insecure_model_only` nothing that the caller says is looked at; remove one of them");
+            fields.refuse(
+                key,
+                "with `insecure_model_only` nothing that the caller says is looked at; remove one of them",
+            );
         }
         None
     } else {
