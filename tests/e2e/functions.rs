@@ -107,7 +107,7 @@ fn what_never_reached_the_agent_may_be_asked_again() {
 #[test]
 fn an_argument_is_pinned_to_what_the_call_knows() {
     for sdk in Sdk::ALL {
-        let rule = "functions: { get_balance: { pin: { account: global_data.customer.account } }, \
+        let rule = "functions: { get_balance: { learned_schema: ignore, pin: { account: global_data.customer.account } }, \
                     transfer_funds: { pin: { to_account: caller } } }";
         let (gateway, call, document) = called(&Policy::of(sdk.shared().address).and(rule));
         let known = json!({ "global_data": { "customer": { "account": 42 } } });
@@ -239,4 +239,174 @@ fn a_client_that_gets_429_is_told_the_limit() {
     let state = refused.header("ratelimit").expect("a state").to_owned();
     let wait = refused.header("retry-after").expect("a time");
     assert_eq!(state, format!("\"address\";r=0;t={wait}"));
+}
+
+#[test]
+fn arguments_fit_what_the_agent_published_and_what_the_policy_says() {
+    let rule = "functions: { transfer_funds: { arguments: { properties: { amount: { exclusiveMinimum: 0, maximum: 10000 }, \
+                to_account: { pattern: '^[0-9]{10}$' } } } } }";
+    for sdk in Sdk::ALL {
+        let agent = sdk.shared();
+        let tap = agent.tap();
+        let (gateway, call, document) = called(&Policy::through(&tap, agent).and(rule));
+        let ask = |arguments: Value| ask(&document, &call, "transfer_funds", &arguments);
+        for amount in [json!(1), json!("10000"), json!(0.5)] {
+            let answer = ask(json!({ "to_account": "0123456789", "amount": amount }));
+            assert!(answer.response().starts_with("Transferred"), "{sdk:?} {amount}");
+        }
+        for (arguments, argument) in [
+            (transfer(10_001), "amount"),
+            (json!({ "to_account": "0123456789", "amount": "10001" }), "amount"),
+            (json!({ "to_account": "0123456789", "amount": 0 }), "amount"),
+            (json!({ "to_account": "0123456789", "amount": "all of it" }), "amount"),
+            (json!({ "to_account": "0123456789", "amount": { "$gt": 0 } }), "amount"),
+            (json!({ "to_account": "; drop table", "amount": 5 }), "to account"),
+            (json!({ "to_account": ["0123456789"], "amount": 5 }), "to account"),
+        ] {
+            let refused = tap.stays_silent("wrong arguments", || ask(arguments.clone()));
+            let record = gateway.record_of(&refused);
+            assert_eq!(record["reason"], "arguments_invalid", "{sdk:?} {arguments}");
+            let said = format!("That didn't work: please ask the caller for {argument} again.");
+            assert_eq!(refused.response(), said, "{sdk:?} {arguments}");
+        }
+    }
+}
+
+/// The Rust SDK publishes no `required`.
+#[test]
+fn what_the_agent_published_holds_without_a_word_of_the_policy() {
+    for sdk in Sdk::PYTHON {
+        let (gateway, call, document) = called(&Policy::of(sdk.shared().address));
+        let refused = ask(&document, &call, "transfer_funds", &json!({ "amount": 5 }));
+        assert_eq!(gateway.record_of(&refused)["detail"], "to_account: required", "{sdk:?}");
+        let refused = ask(&document, &call, "route_call", &json!({ "how": "by owl" }));
+        assert_eq!(gateway.record_of(&refused)["detail"], "how: enum", "{sdk:?}");
+
+        // After a restart nothing is known but what the platform sends back, if that is what was published.
+        let gateway = gateway.restart();
+        let unknown = ask(&document, &call, "transfer_funds", &json!({ "amount": 6 }));
+        assert_eq!(gateway.record_of(&unknown)["schema_unknown"], true, "{sdk:?}");
+        let published = document.function("transfer_funds")["parameters"].clone();
+        let more = json!({ "argument_desc": published });
+        let refused = ask_with(&document, &call, "transfer_funds", &json!({ "amount": 7 }), &more);
+        assert_eq!(gateway.reason_of(&refused), "arguments_invalid", "{sdk:?}");
+        let ignored = Policy::of(sdk.shared().address)
+            .and("functions: { transfer_funds: { learned_schema: ignore }, default: { unknown_schema: deny } }");
+        let before = gateway.reloads("ok");
+        gateway.folder.write_policy("bank", &ignored.yaml());
+        gateway.wait_for_reloads("ok", before + 1);
+        let passed = ask(&document, &call, "transfer_funds", &json!({ "amount": 8 }));
+        assert_eq!(gateway.reason_of(&passed), "ok", "{sdk:?}");
+        let denied = ask(&document, &call, "get_balance", &balance("1"));
+        assert_eq!(gateway.reason_of(&denied), "schema_unknown", "{sdk:?}");
+    }
+}
+
+#[test]
+fn what_models_write_is_forgiven_as_the_policy_says() {
+    let rule = "functions: { transfer_funds: { lenient: [] } }";
+    let (gateway, call, document) = called(&Policy::of(Sdk::Python.shared().address).and(rule));
+    let arguments = json!({ "to_account": "0123456789", "amount": "5" });
+    assert_eq!(gateway.reason_of(&ask(&document, &call, "transfer_funds", &arguments)), "arguments_invalid");
+    assert_eq!(gateway.reason_of(&ask(&document, &call, "transfer_funds", &transfer(5))), "ok");
+}
+
+#[test]
+fn a_function_has_hours_and_holidays() {
+    for sdk in Sdk::ALL {
+        let agent = sdk.shared();
+        let tap = agent.tap();
+        let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let tomorrow = today.tomorrow().expect("a day after today");
+        let rule = format!(
+            "functions: {{ get_balance: {{ hours: {{ zone: UTC, open: ['00:00-24:00'] }} }}, \
+             transfer_funds: {{ hours: {{ zone: UTC, open: ['00:00-24:00'], holidays: ['{today}', '{tomorrow}'] }}, say: {{ closed: We rest. }} }} }}"
+        );
+        let (gateway, call, document) = called(&Policy::through(&tap, agent).and(&rule));
+        assert!(ask(&document, &call, "get_balance", &balance("1")).response().starts_with("Balance"), "{sdk:?}");
+        let closed = tap.stays_silent("a holiday", || ask(&document, &call, "transfer_funds", &transfer(1)));
+        assert_eq!((closed.response(), gateway.reason_of(&closed)), ("We rest.".into(), "closed".into()), "{sdk:?}");
+    }
+}
+
+#[test]
+fn callers_are_admitted_by_their_number() {
+    for sdk in Sdk::ALL {
+        let agent = sdk.shared();
+        let tap = agent.tap();
+        let rule = "callers: { deny: ['+1900*'] }\nfunctions: { transfer_funds: { callers: { allow: ['+1555*'], deny: ['+15550000001'] } } }";
+        let (gateway, call, document) = called(&Policy::through(&tap, agent).and(rule));
+        assert!(ask(&document, &call, "transfer_funds", &transfer(1)).response().starts_with("Transferred"), "{sdk:?}");
+
+        let premium = Call { from: "+19005551234".to_owned(), ..Call::new() };
+        let turned_away = tap.stays_silent("a denied caller", || gateway.platform().fetch_request("", &premium).send());
+        assert_eq!(gateway.reason_of(&turned_away), "caller_denied", "{sdk:?}");
+        assert!(turned_away.last_words().is_some(), "{sdk:?}");
+        for from in ["+15550000001", "+442071234567", "anonymous"] {
+            let call = Call { from: from.to_owned(), ..Call::new() };
+            let document = gateway.platform().fetch(&call);
+            let refused = ask(&document, &call, "transfer_funds", &transfer(1));
+            assert_eq!(gateway.reason_of(&refused), "caller_denied", "{sdk:?} {from}");
+            assert!(ask(&document, &call, "get_balance", &balance("1")).response().starts_with("Balance"));
+        }
+        // Whoever the body says it is, the caller is the one of the fetch.
+        let elsewhere = Call { from: "+442071234567".to_owned(), ..Call::new() };
+        let document = gateway.platform().fetch(&elsewhere);
+        let pretender = Call { from: call.from.clone(), ..elsewhere };
+        let refused = ask(&document, &pretender, "transfer_funds", &transfer(1));
+        assert_eq!(gateway.reason_of(&refused), "caller_denied", "{sdk:?}");
+    }
+}
+
+/// What the platform sends of the conversation so far.
+fn said(turns: &[&str]) -> Value {
+    let turn = |text: &&str| {
+        [json!({ "role": "assistant", "content": "Shall I? Say confirm." }), json!({ "role": "user", "content": text })]
+    };
+    json!({ "call_log": turns.iter().flat_map(turn).collect::<Vec<_>>() })
+}
+
+#[test]
+fn a_caller_confirms_after_the_question_in_their_own_words() {
+    let rule = "functions: { transfer_funds: { confirm: { say: 'Ask: transfer {amount} to {to_account}?', words: [confirm, 'yes'] } } }";
+    for sdk in Sdk::ALL {
+        let agent = sdk.shared();
+        let (gateway, call, document) = called(&Policy::of(agent.address).and(rule));
+        let ask = |arguments: &Value, turns: &[&str]| {
+            let answer = ask_with(&document, &call, "transfer_funds", arguments, &said(turns));
+            (answer.response(), gateway.reason_of(&answer))
+        };
+        let question = ("Ask: transfer 5 to 0123456789?".to_owned(), "confirmation_asked".to_owned());
+        assert_eq!(ask(&transfer(5), &["yes, send five"]), question, "{sdk:?}: a yes from before is none");
+        assert_eq!(ask(&transfer(5), &["yes, send five"]), question, "{sdk:?}: the model alone");
+        assert_eq!(ask(&transfer(5), &["yes, send five", "no, don't confirm"]), question, "{sdk:?}");
+        assert_eq!(
+            ask(&transfer(6), &["yes, send five", "no", "Confirm!"]).1,
+            "confirmation_asked",
+            "{sdk:?}: another amount"
+        );
+        assert_eq!(ask(&transfer(5), &["yes, send five", "no", "Confirm!"]).1, "ok", "{sdk:?}");
+        assert_eq!(ask(&transfer(5), &["yes, send five", "no", "Confirm!"]).1, "confirmation_asked", "{sdk:?}: once");
+        assert_eq!(agent.ran(&call, "transfer_funds"), 1, "{sdk:?}");
+
+        let again = call.again();
+        let document = gateway.platform().fetch(&again);
+        for _ in 0..2 {
+            let silent = Platform::call_function(&document, &again, "transfer_funds", &transfer(5));
+            assert_eq!(gateway.reason_of(&silent), "confirmation_asked", "{sdk:?}: without a log nobody agrees");
+        }
+    }
+}
+
+#[test]
+fn a_confirmation_is_late_or_the_models_alone_as_the_policy_says() {
+    let rule = "functions: { transfer_funds: { confirm: { words: [confirm], within: 1s } }, get_balance: { confirm: { insecure_model_only: true } } }";
+    let (gateway, call, document) = called(&Policy::of(Sdk::Rust.shared().address).and(rule));
+    let ask =
+        |turns: &[&str]| gateway.reason_of(&ask_with(&document, &call, "transfer_funds", &transfer(5), &said(turns)));
+    assert_eq!(ask(&[]), "confirmation_asked");
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    assert_eq!(ask(&["confirm"]), "confirmation_asked", "too late");
+    let ask = || gateway.reason_of(&Platform::call_function(&document, &call, "get_balance", &balance("1")));
+    assert_eq!([ask(), ask(), ask()], ["confirmation_asked", "ok", "confirmation_asked"]);
 }
