@@ -13,6 +13,8 @@ use crate::{
     sanitize::SensitiveNames,
 };
 
+mod functions;
+
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$Jj3HHfVBGsHkrvzcgRvwqw";
 
 fn secrets() -> HashMap<String, Secret> {
