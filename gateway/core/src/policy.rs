@@ -18,7 +18,7 @@ pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
-pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement};
+pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement, Verify};
 pub use leaks::{Leak, Screen};
 pub use ownership::Owned;
 pub use shadow::Shadow;

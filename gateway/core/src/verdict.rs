@@ -149,6 +149,8 @@ reasons! {
     ConfirmationAsked => "confirmation_asked",
     /// The same arguments passed before in this call.
     Repeated => "repeated",
+    /// The code that the policy asks for is missing.
+    CodeMissing => "code_missing",
     /// The code that the policy asks for is wrong, or was used already.
     CodeWrong => "code_wrong",
     /// Too many wrong codes were given.
@@ -301,6 +303,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::Precondition => Caller(&say.precondition, 403),
         Reason::ConfirmationAsked => Caller(&say.precondition, 403),
         Reason::Repeated => Caller(&say.repeated, 409),
+        Reason::CodeMissing => Caller(&say.code, 403),
         Reason::CodeWrong => Caller(&say.code, 403),
         Reason::CodeLocked => Caller(&say.locked, 429),
         Reason::AnswerSlow => Caller(&say.slow, 504),
@@ -439,6 +442,7 @@ impl Reason {
             | Reason::Precondition
             | Reason::ConfirmationAsked
             | Reason::Repeated
+            | Reason::CodeMissing
             | Reason::CodeWrong
             | Reason::CodeLocked
             | Reason::Internal => false,

@@ -241,12 +241,14 @@ async fn judge(
     ledger: &mut Ledger,
 ) -> Result<Plan, Denial> {
     let failed = admitted.deny(Reason::Internal);
+    let has_slow_codes = admitted.route() == Route::Swaig && admitted.agent().functions.has_slow_codes();
     let (policies, bytes, mut facts) = (Arc::clone(policies), body.bytes(), std::mem::take(ledger.facts()));
     let work = move || {
         let plan = guard(|| decide::judge(admitted, &policies, &bytes, &moment, &mut facts));
         (plan, facts)
     };
-    let (plan, facts) = aside(body.len(), work).await.ok_or_else(|| failed.clone())?;
+    let size = if has_slow_codes { LARGE } else { body.len() };
+    let (plan, facts) = aside(size, work).await.ok_or_else(|| failed.clone())?;
     *ledger.facts() = facts;
     plan.unwrap_or(Err(failed))
 }

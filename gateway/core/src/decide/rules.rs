@@ -8,17 +8,18 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{
-    checks::{Agreed, Asker, Check, Family, Question},
+    checks::{Agreed, Asker, Check, CodeGiven, Family, Question},
     conclude::{Lesson, Sought},
     judge::{Arguments, Refused},
+    rewrite::seconds,
 };
 use crate::{
     id::{AgentName, CallDigest, FactKey},
-    json::Node,
+    json::{Node, Value},
     pattern::Access,
-    policy::{Agent, CallFact, Confirm, FunctionRules, Pin, Policies, Requirement},
+    policy::{Agent, CallFact, Confirm, FunctionRules, Pin, Policies, Requirement, Verify},
     record::{Facts, Rule},
-    schema::{self, Schema, Violation},
+    schema::{self, Leniencies, Schema, Violation},
     swml,
     time::Timestamp,
     turns,
@@ -89,7 +90,8 @@ pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts)
     for pin in rules.pin.iter().filter(|pin| !called.is_pinned(pin)) {
         court.against(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, Some(&pin.argument)))?;
     }
-    Ok(Ruled { questions: called.questions(&checked), sought: called.sought() })
+    let code = called.code_given(&mut court)?;
+    Ok(Ruled { questions: called.questions(&checked, code), sought: called.sought() })
 }
 
 /// The sentence about an argument.
@@ -181,7 +183,7 @@ impl Called<'_> {
     }
 
     /// What depends on other calls, the confirmation last.
-    fn questions(&self, checked: &Checked) -> Vec<Question> {
+    fn questions(&self, checked: &Checked, code: Option<CodeGiven>) -> Vec<Question> {
         let rules = self.rules;
         let mut questions = Vec::new();
         let of = |rule, check, reason, sentence: &str| {
@@ -198,6 +200,9 @@ impl Called<'_> {
             let check = Check::Once { fact, expiry: self.expiry };
             questions.push(of(Rule::Once, check, Reason::Repeated, &rules.say.repeated));
         }
+        if let Some(code) = code {
+            questions.push(of(Rule::Verify, Check::Code(code), Reason::CodeWrong, &rules.say.code));
+        }
         if let Some(confirm) = &rules.confirm {
             let check = Check::Agreed(self.agreed(confirm));
             let sentence =
@@ -205,6 +210,41 @@ impl Called<'_> {
             questions.push(of(Rule::Confirm, check, Reason::ConfirmationAsked, &sentence));
         }
         questions
+    }
+
+    /// The code that the call needs, as it was given; `None` if it needs none.
+    fn code_given(&self, court: &mut Court<'_>) -> Result<Option<CodeGiven>, Refused> {
+        let Some(verify) = self.rules.verify.as_deref().filter(|verify| self.needs_code(verify)) else {
+            return Ok(None);
+        };
+        let argument = self.arguments.and_then(|arguments| arguments.node()?.get(&verify.argument));
+        let Some(given) = argument.and_then(as_text).filter(|given| !given.trim().is_empty()) else {
+            court.against(Rule::Verify, Reason::CodeMissing, &self.rules.say.code)?;
+            return Ok(None);
+        };
+        let proof = verify.code.check(&given, self.now);
+        let caller = self.asker.caller.map(|caller| fact(&self.asker.agent.name, &caller.0, "code", &[self.function()]));
+        let step = proof.as_ref().and_then(|proof| proof.step());
+        Ok(Some(CodeGiven {
+            counters: [Some(self.fact("code", &[self.function()])), caller].into_iter().flatten().collect(),
+            is_right: proof.is_some(),
+            use_once: step.map(|step| {
+                fact(&self.asker.agent.name, b"", "code", &[self.function(), &verify.argument, &step.to_string()])
+            }),
+            attempts: verify.attempts,
+            lock: seconds(verify.lock),
+        }))
+    }
+
+    /// Arguments of which nothing can be told need it too.
+    fn needs_code(&self, verify: &Verify) -> bool {
+        let Some(when) = &verify.when else { return true };
+        let arguments = self.arguments.and_then(Arguments::node);
+        let lenient = Leniencies::default();
+        let is_readable = self.arguments.is_none() || arguments.is_some();
+        !is_readable
+            || schema::check(arguments, None, None, &lenient).is_err()
+            || schema::check(arguments, None, Some(when), &lenient).is_ok()
     }
 
     fn agreed(&self, confirm: &Confirm) -> Agreed {
@@ -286,10 +326,14 @@ fn fact(agent: &AgentName, whose: &[u8], kind: &str, parts: &[&str]) -> FactKey 
 
 /// Whether an argument is the same as a fact: by meaning, or as text, since models write numbers as text.
 fn is_equal(argument: &Node<'_>, fact: &Node<'_>) -> bool {
-    let text = |node: &Node<'_>| match &node.value {
-        crate::json::Value::String(text) => Some(text.to_string()),
-        crate::json::Value::Number(number) => Some((*number).to_owned()),
-        _ => None,
-    };
-    argument.means(fact) || text(argument).is_some_and(|argument| text(fact) == Some(argument))
+    argument.means(fact) || as_text(argument).is_some_and(|argument| as_text(fact) == Some(argument))
+}
+
+/// Text, or a number as it was written.
+fn as_text(node: &Node<'_>) -> Option<String> {
+    match &node.value {
+        Value::String(text) => Some(text.to_string()),
+        Value::Number(number) => Some((*number).to_owned()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }

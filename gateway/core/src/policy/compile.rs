@@ -87,7 +87,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let bodies = fields.take("bodies").section(rules::bodies);
     let all_shadow = if shadow == Shadow::ALL { Shadow::ALL } else { Shadow::default() };
     let of_agent = OfAgent { say: &say, sensitive: &sensitive, shadow: all_shadow };
-    let functions = functions::functions(fields.take("functions"), &of_agent);
+    let functions = functions::functions(fields.take("functions"), &of_agent, secrets);
     Some(Agent {
         name: name?,
         path,

@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{LimitRule, Sentences, Shadow, Template};
 use crate::{
+    code::Code,
     hours::Hours,
     id::FunctionName,
     json::Node,
@@ -25,6 +26,7 @@ pub struct Functions {
     named: HashMap<FunctionName, Arc<FunctionRules>>,
     /// What the answers of a function are looked through for: other functions require it.
     sought: HashMap<FunctionName, Vec<Requirement>>,
+    has_slow_codes: bool,
 }
 
 /// The rules for one function.
@@ -42,6 +44,8 @@ pub struct FunctionRules {
     pub requires: Vec<Requirement>,
     /// What the caller has to agree to.
     pub confirm: Option<Arc<Confirm>>,
+    /// What the caller has to know.
+    pub verify: Option<Arc<Verify>>,
     /// Which arguments must equal a fact of the call.
     pub pin: Vec<Pin>,
     /// Whether the same arguments pass at most once in a call.
@@ -96,6 +100,21 @@ pub struct Confirm {
     pub within: Duration,
 }
 
+/// A code that a caller has to know before a function is called.
+#[derive(Debug, Clone)]
+pub struct Verify {
+    /// The argument that holds it.
+    pub argument: String,
+    /// With which arguments it is asked for; `None`: always.
+    pub when: Option<Arc<Schema>>,
+    /// What it is.
+    pub code: Code,
+    /// How many wrong ones there may be, for each call and for each caller; at least 1.
+    pub attempts: u32,
+    /// How long none is looked at after that many.
+    pub lock: Duration,
+}
+
 /// An argument that must equal a fact of the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
@@ -134,14 +153,17 @@ pub struct Given {
 impl Functions {
     /// These rules, and `default` for all others.
     pub fn new(default: FunctionRules, named: HashMap<FunctionName, Arc<FunctionRules>>) -> Self {
+        let default = Arc::new(default);
         let mut sought: HashMap<FunctionName, Vec<Requirement>> = HashMap::new();
-        for requirement in named.values().chain([&Arc::new(default.clone())]).flat_map(|rules| &rules.requires) {
+        for requirement in named.values().chain([&default]).flat_map(|rules| &rules.requires) {
             let of_function = sought.entry(requirement.function.clone()).or_default();
             if !of_function.contains(requirement) {
                 of_function.push(requirement.clone());
             }
         }
-        Self { default: Arc::new(default), named, sought }
+        let codes = named.values().chain([&default]).filter_map(|rules| rules.verify.as_ref());
+        let has_slow_codes = codes.into_iter().any(|verify| verify.code.is_slow());
+        Self { default, named, sought, has_slow_codes }
     }
 
     /// The rules for this function.
@@ -152,6 +174,11 @@ impl Functions {
     /// The rules for functions that the policy doesn't name.
     pub fn default_rules(&self) -> &Arc<FunctionRules> {
         &self.default
+    }
+
+    /// Whether a code takes long to check: then it is done where it is no harm.
+    pub fn has_slow_codes(&self) -> bool {
+        self.has_slow_codes
     }
 
     /// The functions that the policy names.
@@ -173,6 +200,7 @@ impl FunctionRules {
         self.arguments.own.is_some()
             || self.hours.is_some()
             || self.confirm.is_some()
+            || self.verify.is_some()
             || !self.callers.is_empty()
             || !self.requires.is_empty()
             || !self.pin.is_empty()

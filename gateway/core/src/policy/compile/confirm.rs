@@ -1,10 +1,11 @@
 //! `confirm` and `verify`: what a caller has to agree to, and what they have to know.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::{Confirm, Template},
-    rules::speakable,
+    super::{Confirm, Template, Verify},
+    Secrets, arguments, code,
+    rules::{argument_name, speakable},
     words,
 };
 use crate::{
@@ -42,4 +43,21 @@ pub(super) fn confirm(fields: &mut Fields<'_>, sensitive: &SensitiveNames) -> Op
         Some(words::words(fields)?)
     };
     Some(Confirm { say: say?, words, within: within.unwrap_or(Duration::from_secs(120)) })
+}
+
+/// `verify`.
+pub(super) fn verify(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<Verify> {
+    let argument = fields.take("argument").required().parse(argument_name);
+    let when = fields.take("when");
+    let when = if when.is_given() { Some(arguments::schema(when)?) } else { None };
+    let attempts = fields.take("attempts").integer(1..=100).and_then(|count| u32::try_from(count).ok());
+    let lock = fields.take("lock").duration(SECOND..=Duration::from_secs(86_400));
+    let code = code::code(fields, secrets);
+    Some(Verify {
+        argument: argument?,
+        when: when.map(Arc::new),
+        code: code?,
+        attempts: attempts.unwrap_or(3),
+        lock: lock.unwrap_or(Duration::from_secs(900)),
+    })
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     super::{ArgumentRules, CallFact, FunctionRules, Functions, Given, Pin, Requirement, Sentences, Shadow},
-    arguments, confirm, hours, patterns, rules,
+    Secrets, arguments, confirm, hours, patterns, rules,
 };
 use crate::{
     id::FunctionName,
@@ -28,19 +28,19 @@ pub(super) struct OfAgent<'a> {
     pub(super) shadow: Shadow,
 }
 
-pub(super) fn functions(field: Field<'_>, agent: &OfAgent<'_>) -> Functions {
+pub(super) fn functions(field: Field<'_>, agent: &OfAgent<'_>, secrets: &dyn Secrets) -> Functions {
     let entries = if field.is_given() { field.map(MAX_FUNCTIONS) } else { None }.unwrap_or_default();
     let (default, named): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(name, _)| name == "default");
     let mut base = built_in(agent);
     for (_, field) in default {
-        base = field.mapping(|fields| Some(function(fields, &base, true))).unwrap_or(base);
+        base = field.mapping(|fields| Some(function(fields, &base, true, secrets))).unwrap_or(base);
     }
     let mut rules = HashMap::new();
     for (name, field) in named {
         let (place, report) = (field.key_place(), field.report());
         match named_function(&name) {
             Ok(name) => {
-                let own = field.mapping(|fields| Some(function(fields, &base, false)));
+                let own = field.mapping(|fields| Some(function(fields, &base, false, secrets)));
                 if let Some(own) = own {
                     if own.requires.iter().any(|requirement| requirement.function == name) {
                         report.note(place, format!("{} can't require itself", quoted(name.as_str())));
@@ -71,6 +71,7 @@ fn built_in(agent: &OfAgent<'_>) -> FunctionRules {
         callers: Access::default(),
         requires: Vec::new(),
         confirm: None,
+        verify: None,
         pin: Vec::new(),
         once: false,
         limits: Vec::new(),
@@ -105,7 +106,12 @@ impl<'r> Keys<'_, 'r> {
     }
 }
 
-fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> FunctionRules {
+fn function(
+    fields: &mut Fields<'_>,
+    base: &FunctionRules,
+    by_default: bool,
+    secrets: &dyn Secrets,
+) -> FunctionRules {
     let mut keys = Keys { fields, given: base.given.clone(), by_default };
     let publish = keys.take("publish").and_then(Field::bool);
     let arguments = argument_rules(&mut keys, &base.arguments);
@@ -118,7 +124,11 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
     let allows_unmediated = keys.take("insecure_unmediated").and_then(Field::bool);
     let sensitive = keys.take("sensitive").map(rules::sensitive);
     let say = keys.take("say").map(|field| field.section(|fields| rules::sentences(fields, base.say.clone())));
-    let sensitive = sensitive.map_or_else(|| base.sensitive.clone(), |names| base.sensitive.and(names));
+    let verify = keys.take("verify").and_then(|field| field.mapping(|fields| confirm::verify(fields, secrets)));
+    let verify = verify.map(Arc::new).or_else(|| base.verify.clone());
+    // A code is nobody else's business.
+    let code = verify.iter().map(|verify| verify.argument.clone());
+    let sensitive = base.sensitive.and(sensitive.into_iter().flatten().chain(code));
     let confirm = keys.take("confirm").and_then(|field| field.mapping(|f| confirm::confirm(f, &sensitive)));
     let Keys { fields, given, .. } = keys;
     let shadow = rules::shadow(fields, Rule::is_of_functions);
@@ -128,6 +138,7 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool) -> 
         hours: hours.or_else(|| base.hours.clone()),
         callers: callers.unwrap_or_else(|| base.callers.clone()),
         requires: requires.unwrap_or_else(|| base.requires.clone()),
+        verify,
         confirm: confirm.map(Arc::new).or_else(|| base.confirm.clone()),
         pin: pin.unwrap_or_else(|| base.pin.clone()),
         once: once.unwrap_or(base.once),
