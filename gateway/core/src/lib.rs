@@ -9,9 +9,9 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`id`], [`json`], [`origin`], [`secret`], [`time`] | nouns |
-//! | 1 | [`keys`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
+//! | 1 | [`argon2id`], [`keys`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
 //! | 2 | [`basic`], [`signature`], [`token`] | proofs |
-//! | 2 | [`hours`], [`pattern`], [`schema`], [`turns`] | what the rules of functions are made of |
+//! | 2 | [`code`], [`hours`], [`pattern`], [`schema`], [`turns`] | what the rules of functions are made of |
 //! | 3 | [`call`], [`policy`], [`swml`] | what is said, and what is allowed |
 //! | 4 | [`inventory`], [`verdict`] | what an agent's document holds, and the words for what happened |
 //! | 5 | [`route`] | what is asked for |
@@ -24,6 +24,7 @@ pub mod origin;
 pub mod secret;
 pub mod time;
 
+pub mod argon2id;
 pub mod keys;
 pub mod record;
 pub mod sanitize;
@@ -33,6 +34,7 @@ pub mod basic;
 pub mod signature;
 pub mod token;
 
+pub mod code;
 pub mod hours;
 pub mod pattern;
 pub mod schema;
