@@ -223,7 +223,8 @@ impl Called<'_> {
             return Ok(None);
         };
         let proof = verify.code.check(&given, self.now);
-        let caller = self.asker.caller.map(|caller| fact(&self.asker.agent.name, &caller.0, "code", &[self.function()]));
+        let caller =
+            self.asker.caller.map(|caller| fact(&self.asker.agent.name, &caller.0, "code", &[self.function()]));
         let step = proof.as_ref().and_then(|proof| proof.step());
         Ok(Some(CodeGiven {
             counters: [Some(self.fact("code", &[self.function()])), caller].into_iter().flatten().collect(),

@@ -7,7 +7,6 @@ mod access;
 mod agent_url;
 mod arguments;
 mod calls;
-#[cfg_attr(not(test), expect(dead_code, reason = "`functions` is to read it"))]
 mod code;
 mod confirm;
 mod expose;

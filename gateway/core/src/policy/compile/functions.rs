@@ -106,12 +106,7 @@ impl<'r> Keys<'_, 'r> {
     }
 }
 
-fn function(
-    fields: &mut Fields<'_>,
-    base: &FunctionRules,
-    by_default: bool,
-    secrets: &dyn Secrets,
-) -> FunctionRules {
+fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool, secrets: &dyn Secrets) -> FunctionRules {
     let mut keys = Keys { fields, given: base.given.clone(), by_default };
     let publish = keys.take("publish").and_then(Field::bool);
     let arguments = argument_rules(&mut keys, &base.arguments);
