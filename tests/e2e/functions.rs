@@ -1,10 +1,12 @@
 //! What a caller may make the agent do: the rules for single functions, and for calls.
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha1::Sha1;
 
 use crate::harness::{
     agent::Sdk,
-    gateway::{Folder, Gateway, Policy},
+    gateway::{CODE_KEY, Folder, Gateway, Policy},
     http::{Answer, Request},
     platform::{Call, Document, Platform, function_call},
 };
@@ -409,4 +411,65 @@ fn a_confirmation_is_late_or_the_models_alone_as_the_policy_says() {
     assert_eq!(ask(&["confirm"]), "confirmation_asked", "too late");
     let ask = || gateway.reason_of(&Platform::call_function(&document, &call, "get_balance", &balance("1")));
     assert_eq!([ask(), ask(), ask()], ["confirmation_asked", "ok", "confirmation_asked"]);
+}
+
+/// The time-based code of the key in `CODE_KEY` (RFC 6238): so many steps from now.
+fn code(steps: i64) -> String {
+    let now = jiff::Timestamp::now().as_second() / 30 + steps;
+    let mut mac = Hmac::<Sha1>::new_from_slice(CODE_KEY).expect("any length will do");
+    mac.update(&now.to_be_bytes());
+    let digest = mac.finalize().into_bytes();
+    let at = usize::from(digest[19] & 0x0f);
+    let word = u32::from_be_bytes(digest[at..at + 4].try_into().expect("four bytes")) & 0x7fff_ffff;
+    format!("{:06}", word % 1_000_000)
+}
+
+#[test]
+fn a_large_transfer_needs_a_code_that_only_the_caller_knows() {
+    let rule = "functions: { transfer_funds: { verify: { argument: verification_code, totp_env: CODE_KEY, attempts: 2, \
+                when: { properties: { amount: { exclusiveMinimum: 100 } }, required: [amount] } } } }";
+    for sdk in Sdk::ALL {
+        let agent = sdk.shared();
+        let (gateway, call, document) = called(&Policy::of(agent.address).and(rule));
+        let ask_in = |call: &Call, document: &Document, amount: Value, code: Option<&str>| {
+            let mut arguments = json!({ "to_account": "0123456789", "amount": amount });
+            if let Some(code) = code {
+                arguments["verification_code"] = json!(code);
+            }
+            let answer = ask(document, call, "transfer_funds", &arguments);
+            let record = gateway.record_of(&answer);
+            assert!(code.is_none_or(|code| !record.to_string().contains(code)), "{record}");
+            record["reason"].as_str().expect("a reason").to_owned()
+        };
+        let ask = |amount: Value, code: Option<&str>| ask_in(&call, &document, amount, code);
+        assert_eq!(ask(json!(100), None), "ok", "{sdk:?}: a small one");
+        assert_eq!(ask(json!(101), None), "code_missing", "{sdk:?}");
+        assert_eq!(ask(json!("101"), None), "code_missing", "{sdk:?}: a number as text");
+        let wrong = code(50);
+        assert_eq!(ask(json!(101), Some(&wrong)), "code_wrong", "{sdk:?}");
+        let right = code(0);
+        assert_eq!(ask(json!(102), Some(&right)), "ok", "{sdk:?}");
+        assert_eq!(ask(json!(103), Some(&right)), "code_wrong", "{sdk:?}: a code is good for one use");
+        assert_eq!(ask(json!(104), Some(&wrong)), "code_wrong", "{sdk:?}");
+        assert_eq!(ask(json!(105), Some(&code(1))), "code_locked", "{sdk:?}: also the right one");
+        let again = call.again();
+        let second = gateway.platform().fetch(&again);
+        assert_eq!(ask_in(&again, &second, json!(106), Some(&code(1))), "code_locked", "{sdk:?}: the caller's too");
+        let other = Call::new();
+        let third = gateway.platform().fetch(&other);
+        assert_eq!(ask_in(&other, &third, json!(107), Some(&code(1))), "ok", "{sdk:?}: another caller");
+        assert_eq!(agent.ran(&call, "transfer_funds"), 2, "{sdk:?}");
+    }
+}
+
+#[test]
+fn a_fixed_code_is_known_in_plain_or_by_its_hash() {
+    for known in ["code_env: CODE_PIN", "code_hash_env: CODE_PIN_HASH"] {
+        let rule = format!("functions: {{ get_balance: {{ verify: {{ argument: pin, {known} }} }} }}");
+        let (gateway, call, document) = called(&Policy::of(Sdk::Rust.shared().address).and(&rule));
+        let ask = |pin: &str| {
+            gateway.reason_of(&ask(&document, &call, "get_balance", &json!({ "account": "1", "pin": pin })))
+        };
+        assert_eq!([ask("4 7 1 1"), ask("4712"), ask("4711")], ["ok", "code_wrong", "ok"], "{known}");
+    }
 }

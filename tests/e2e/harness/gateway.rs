@@ -5,8 +5,10 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::Command,
+    sync::OnceLock,
 };
 
+use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -27,6 +29,11 @@ pub(crate) const OTHER_SIGNING_KEY: &str = "PSKtest-before-the-change";
 pub(crate) const AGENT_SIGNING_KEY: &str = "PSKtest-of-the-agent-alone";
 pub(crate) const TOKEN_KEY: &str = "a-token-key-of-at-least-32-bytes-for-tests";
 pub(crate) const OTHER_TOKEN_KEY: &str = "another-token-key-of-at-least-32-bytes-here";
+
+/// The key of time-based codes, as bytes and as authenticator apps take it (RFC 6238, B).
+pub(crate) const CODE_KEY: &[u8] = b"12345678901234567890";
+const CODE_KEY_TEXT: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+const CODE_PIN: &str = "4711";
 
 /// The program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_swaigate");
@@ -199,6 +206,9 @@ impl Folder {
             ("AGENT_SIGNING_KEY", AGENT_SIGNING_KEY),
             ("TOKEN_KEY", TOKEN_KEY),
             ("OTHER_TOKEN_KEY", OTHER_TOKEN_KEY),
+            ("CODE_KEY", CODE_KEY_TEXT),
+            ("CODE_PIN", CODE_PIN),
+            ("CODE_PIN_HASH", hash_of_pin()),
         ] {
             command.env(name, value);
         }
@@ -219,6 +229,16 @@ impl Folder {
         gateway.wait();
         gateway
     }
+}
+
+/// With cheap parameters: a test's code is no secret.
+fn hash_of_pin() -> &'static str {
+    static HASH: OnceLock<String> = OnceLock::new();
+    HASH.get_or_init(|| {
+        let params = Params::new(8, 1, 1, None).expect("they are allowed");
+        let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        cheap.hash_password_with_salt(CODE_PIN.as_bytes(), b"saltsaltsalt").expect("it can be hashed").to_string()
+    })
 }
 
 // === impl Gateway ===
