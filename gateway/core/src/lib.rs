@@ -11,7 +11,7 @@
 //! | 0 | [`id`], [`json`], [`origin`], [`secret`], [`time`] | nouns |
 //! | 1 | [`argon2id`], [`keys`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
 //! | 2 | [`basic`], [`signature`], [`token`] | proofs |
-//! | 2 | [`code`], [`hours`], [`pattern`], [`schema`], [`turns`] | what the rules of functions are made of |
+//! | 2 | [`code`], [`hours`], [`input`], [`pattern`], [`redact`], [`schema`], [`turns`] | what the rules of functions are made of |
 //! | 3 | [`call`], [`policy`], [`swml`] | what is said, and what is allowed |
 //! | 4 | [`inventory`], [`verdict`] | what an agent's document holds, and the words for what happened |
 //! | 5 | [`route`] | what is asked for |
@@ -36,7 +36,9 @@ pub mod token;
 
 pub mod code;
 pub mod hours;
+pub mod input;
 pub mod pattern;
+pub mod redact;
 pub mod schema;
 pub mod turns;
 

@@ -16,6 +16,8 @@ mod paths;
 mod patterns;
 mod rules;
 mod signing;
+#[cfg_attr(not(test), expect(dead_code, reason = "`functions` is to read it"))]
+mod texts;
 mod words;
 
 use std::{
