@@ -35,6 +35,13 @@ pub struct Schema {
     shape: Shape,
 }
 
+/// A condition on arguments, under which something more is asked for.
+///
+/// What is of another type than its keywords are about meets it: were `amount: { minimum: 500 }` not met by "six hundred",
+/// that would be the way around.
+#[derive(Debug)]
+pub struct Condition(Schema);
+
 /// Which habits of models are forgiven. All of them, unless a policy says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leniencies {
@@ -64,7 +71,8 @@ pub struct Violation {
 /// Returns the arguments as the schemas took them, with all that was forgiven put right.
 ///
 /// # Errors
-/// The first [`Violation`]. A number that can't be held exactly is one: it must not pass for another number.
+/// The first [`Violation`]. A number that can't be held exactly is one: it must not pass for another number. So is a name that
+/// differs in its case alone from one of the policy's: an agent may take it for that.
 pub fn check(
     arguments: Option<&Node<'_>>,
     learned: Option<&Schema>,
@@ -87,6 +95,8 @@ pub fn check(
         schema.shape.coerce_arguments(&mut arguments, lenient)?;
         schema.validator.validate(&arguments).map_err(|error| Violation::of(&error))?;
     }
+    let twin = own.and_then(|own| own.shape.twin(&arguments));
+    twin.map_or(Ok(()), |name| Err(Violation::new(Some(name), "properties")))?;
     Ok(arguments)
 }
 
@@ -144,6 +154,29 @@ fn compile(schema: &Value, is_own: bool) -> Result<Validator, Box<ValidationErro
         .should_ignore_unknown_formats(!is_own)
         .build(schema)
         .map_err(Box::new)
+}
+
+// === impl Condition ===
+
+impl Condition {
+    /// Compiles what a policy says.
+    ///
+    /// # Errors
+    /// As those of [`Schema::of_policy`], and where a type is written.
+    pub fn of_policy(written: &Value) -> Result<Self, String> {
+        let (plain, typed) = (own::condition(written)?, own::prepared(written)?);
+        let validator = compile(&plain, true).map_err(|error| own::explained(&error))?;
+        Ok(Self(Schema { validator, shape: Shape::of(&typed, &typed) }))
+    }
+
+    /// Whether a call's arguments meet it, or can't be told not to. Missing ones are an empty object.
+    pub fn is_met(&self, arguments: Option<&Node<'_>>, lenient: &Leniencies) -> bool {
+        let Ok(mut arguments) = check(arguments, None, None, lenient) else { return true };
+        let Self(Schema { validator, shape }) = self;
+        shape.coerce_arguments(&mut arguments, lenient).is_err()
+            || shape.twin(&arguments).is_some()
+            || validator.is_valid(&arguments)
+    }
 }
 
 // === impl Leniencies ===

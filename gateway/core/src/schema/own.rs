@@ -54,6 +54,15 @@ const OF_ANY: [&str; 13] = [
 
 /// The schema with all types that its keywords imply.
 pub(super) fn prepared(written: &Value) -> Result<Value, String> {
+    walked(written, Walk { path: Vec::new(), implies: true, is_condition: false })
+}
+
+/// The schema as it is written, which must have no types.
+pub(super) fn condition(written: &Value) -> Result<Value, String> {
+    walked(written, Walk { path: Vec::new(), implies: false, is_condition: true })
+}
+
+fn walked(written: &Value, mut walk: Walk) -> Result<Value, String> {
     let Value::Object(members) = written else {
         return Err("must be a schema: a mapping with `properties`".to_owned());
     };
@@ -66,7 +75,7 @@ pub(super) fn prepared(written: &Value) -> Result<Value, String> {
     let mut schema = members.clone();
     schema.insert("type".to_owned(), "object".into());
     let mut schema = Value::Object(schema);
-    Walk { path: Vec::new(), implies: true }.schema(&mut schema)?;
+    walk.schema(&mut schema)?;
     Ok(schema)
 }
 
@@ -82,6 +91,8 @@ struct Walk {
     path: Vec<String>,
     /// Whether types are implied: not where a value that doesn't match is what is wanted.
     implies: bool,
+    /// Whether this is of a condition, where what is of another type counts.
+    is_condition: bool,
 }
 
 impl Walk {
@@ -95,6 +106,9 @@ impl Walk {
             return Err(self.mistake("is nested too deep"));
         }
         self.keywords(members)?;
+        if self.is_condition && !self.path.is_empty() && members.contains_key("type") {
+            return Err(self.mistake("a condition has no `type`; what is of another one meets it"));
+        }
         self.imply(members)?;
         for (keyword, value) in members.iter_mut() {
             self.path.push(keyword.clone());

@@ -162,6 +162,16 @@ impl Shape {
         Ok(())
     }
 
+    /// An argument that isn't one of the schema's, and is named like one but for its case.
+    pub(super) fn twin<'a>(&self, arguments: &'a Value) -> Option<&'a str> {
+        let names = arguments.as_object()?.keys().map(String::as_str);
+        let is_twin = |name: &str| {
+            let folded = folded(name);
+            self.properties.keys().any(|known| self::folded(known).eq(folded.clone()))
+        };
+        names.filter(|name| !self.properties.contains_key(*name)).find(|name| is_twin(name))
+    }
+
     fn property(&self, name: &str) -> Option<&Shape> {
         self.properties.get(name).or(self.others.as_deref())
     }
@@ -243,6 +253,11 @@ fn stated(schema: &Map<String, Value>) -> Types {
             (_, None) => Types::ANY,
         },
     }
+}
+
+/// A name as parsers compare it that don't tell the case.
+fn folded(name: &str) -> impl Iterator<Item = char> + Clone {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 /// The place in the whole that a schema refers to.

@@ -352,6 +352,40 @@ fn mistakes_in_a_policys_schema_say_what_to_write() {
     assert!(Schema::of_policy(&of(nested)).is_err());
 }
 
+#[test]
+fn what_cannot_be_compared_meets_a_condition() {
+    let when = Condition::of_policy(&json!({"properties": {"amount": {"minimum": 500}}})).unwrap();
+    let is_met = |arguments: &str| when.is_met(Some(&json::parse(arguments.as_bytes()).unwrap()), &ALL);
+    assert!(when.is_met(None, &ALL));
+    for met in [
+        r#"{"amount":500}"#,
+        r#"{"amount":"600"}"#,
+        r#"{"amount":"600 USD"}"#,
+        r#"{"amount":[]}"#,
+        r#"{"amount":5,"Amount":600}"#,
+        r#"{"amount":null}"#,
+        r#"{"amount":1e400}"#,
+        "{}",
+        "[]",
+    ] {
+        assert!(is_met(met), "{met}");
+    }
+    for not in [r#"{"amount":5}"#, r#"{"amount":"5"}"#, r#"{"amount":"499.99"}"#] {
+        assert!(!is_met(not), "{not}");
+    }
+    let typed = Condition::of_policy(&json!({"properties": {"amount": {"type": "number", "minimum": 500}}}));
+    assert_eq!(typed.unwrap_err(), "`properties.amount`: a condition has no `type`; what is of another one meets it");
+}
+
+#[test]
+fn names_that_differ_in_case_alone_are_not_let_past() {
+    let schema = json!({"properties": {"amount": {"maximum": 500}, "Kind": {"enum": ["a"]}}});
+    for bad in [r#"{"Amount":501}"#, r#"{"amount":1,"AMOUNT":501}"#, r#"{"\u212aind":"b"}"#] {
+        assert!(violation(&schema, bad).is_some_and(|told| told.ends_with("properties")), "{bad}");
+    }
+    assert_eq!(violation(&schema, r#"{"amounts":501,"Kind":"a"}"#), None);
+}
+
 // === the catalogue ===
 
 fn digest(n: u8) -> [u8; 8] {
