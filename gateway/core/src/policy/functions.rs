@@ -14,7 +14,7 @@ use crate::{
     pattern::Access,
     record::Rule,
     sanitize::SensitiveNames,
-    schema::{Leniencies, Schema},
+    schema::{Condition, Leniencies, Schema},
     turns::Words,
     yaml::Place,
 };
@@ -106,7 +106,7 @@ pub struct Verify {
     /// The argument that holds it.
     pub argument: String,
     /// With which arguments it is asked for; `None`: always.
-    pub when: Option<Arc<Schema>>,
+    pub when: Option<Arc<Condition>>,
     /// What it is.
     pub code: Code,
     /// How many wrong ones there may be, for each call and for each caller; at least 1.

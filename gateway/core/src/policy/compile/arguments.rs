@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::ArgumentRules;
 use crate::{
-    schema::{Leniencies, Schema},
+    schema::{Condition, Leniencies, Schema},
     yaml::{Field, quoted},
 };
 
@@ -23,10 +23,19 @@ pub(super) fn own(field: Field<'_>) -> Option<Option<Arc<Schema>>> {
 }
 
 /// A JSON Schema of arguments.
-pub(super) fn schema(field: Field<'_>) -> Option<Schema> {
+fn schema(field: Field<'_>) -> Option<Schema> {
+    compiled(field, Schema::of_policy)
+}
+
+/// The same as a condition.
+pub(super) fn condition(field: Field<'_>) -> Option<Condition> {
+    compiled(field, Condition::of_policy)
+}
+
+fn compiled<T>(field: Field<'_>, compile: fn(&serde_json::Value) -> Result<T, String>) -> Option<T> {
     let (report, place, name) = (field.report(), field.place(), field.name().to_owned());
     let written = field.json()?;
-    Schema::of_policy(&written).map_err(|message| report.note(place, format!("{name}: {message}"))).ok()
+    compile(&written).map_err(|message| report.note(place, format!("{name}: {message}"))).ok()
 }
 
 /// `learned_schema`: whether the schema that the agent published is enforced.

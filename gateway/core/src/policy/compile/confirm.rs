@@ -49,7 +49,7 @@ pub(super) fn confirm(fields: &mut Fields<'_>, sensitive: &SensitiveNames) -> Op
 pub(super) fn verify(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<Verify> {
     let argument = fields.take("argument").required().parse(argument_name);
     let when = fields.take("when");
-    let when = if when.is_given() { Some(arguments::schema(when)?) } else { None };
+    let when = if when.is_given() { Some(arguments::condition(when)?) } else { None };
     let attempts = fields.take("attempts").integer(1..=100).and_then(|count| u32::try_from(count).ok());
     let lock = fields.take("lock").duration(SECOND..=Duration::from_secs(86_400));
     let code = code::code(fields, secrets);
