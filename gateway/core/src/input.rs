@@ -20,15 +20,19 @@ pub struct InputRules {
 }
 
 /// Which of the bounds arguments break.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InputFault {
     /// [`InputRules::max_bytes`].
+    #[error("input: max_bytes")]
     Size,
     /// [`InputRules::max_depth`].
+    #[error("input: max_depth")]
     Depth,
     /// [`InputRules::control_characters`].
+    #[error("input: control_characters")]
     Control,
     /// [`InputRules::forbid`]: which one, from 0.
+    #[error("input: forbid, item {0}")]
     Pattern(usize),
 }
 

@@ -137,6 +137,8 @@ reasons! {
     CallerDenied => "caller_denied",
     /// The function may not be called at this time.
     Closed => "closed",
+    /// The arguments are too large or too deep, or hold characters or a text that the policy forbids.
+    InputForbidden => "input_forbidden",
     /// The arguments don't fit the schema that the agent published, or that of the policy.
     ArgumentsInvalid => "arguments_invalid",
     /// The schema that the agent published isn't known, and the policy refuses calls then.
@@ -297,6 +299,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::FunctionDenied => Caller(&say.disabled, 403),
         Reason::CallerDenied => Caller(&say.caller, 403),
         Reason::Closed => Caller(&say.closed, 403),
+        Reason::InputForbidden => Caller(&say.argument, 400),
         Reason::ArgumentsInvalid => Caller(&say.argument, 400),
         Reason::SchemaUnknown => Caller(&say.unavailable, 403),
         Reason::ArgumentPinned => Caller(&say.argument, 400),
@@ -436,6 +439,7 @@ impl Reason {
             | Reason::FunctionDenied
             | Reason::CallerDenied
             | Reason::Closed
+            | Reason::InputForbidden
             | Reason::ArgumentsInvalid
             | Reason::SchemaUnknown
             | Reason::ArgumentPinned

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     id::{AgentName, CallDigest, FactKey},
+    input::InputFault,
     json::{Node, Value},
     pattern::Access,
     policy::{Agent, CallFact, Confirm, FunctionRules, Pin, Policies, Requirement, Verify},
@@ -86,6 +87,10 @@ pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts)
     if rules.hours.as_ref().is_some_and(|hours| !hours.is_open(called.now)) {
         court.against(Rule::Hours, Reason::Closed, &say.closed)?;
     }
+    if let Err(fault) = called.input_fault() {
+        court.facts.detail = Some(fault.to_string());
+        court.against(Rule::Input, Reason::InputForbidden, &about(&say.argument, None))?;
+    }
     let checked = called.check_arguments(policies, &mut court)?;
     for pin in rules.pin.iter().filter(|pin| !called.is_pinned(pin)) {
         court.against(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, Some(&pin.argument)))?;
@@ -133,6 +138,16 @@ impl Called<'_> {
     /// A caller of whom body and token disagree is nobody that a list admits.
     fn admits_caller(&self, access: &Access) -> bool {
         access.is_empty() || (!self.caller_disagrees && access.admits_caller(self.caller.as_deref()))
+    }
+
+    fn input_fault(&self) -> Result<(), InputFault> {
+        let input = &self.rules.input;
+        match self.arguments {
+            Some(Arguments::Parsed(node)) => input.check(node, node.span.len()),
+            Some(Arguments::Raw(raw, Some(node))) => input.check(node, raw.len()),
+            Some(Arguments::Raw(raw, None)) => input.check_raw(raw),
+            None => Ok(()),
+        }
     }
 
     fn check_arguments(&self, policies: &Policies, court: &mut Court<'_>) -> Result<Checked, Refused> {

@@ -16,7 +16,6 @@ mod paths;
 mod patterns;
 mod rules;
 mod signing;
-#[cfg_attr(not(test), expect(dead_code, reason = "`functions` is to read it"))]
 mod texts;
 mod words;
 

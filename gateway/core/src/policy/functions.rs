@@ -10,6 +10,7 @@ use crate::{
     code::Code,
     hours::Hours,
     id::FunctionName,
+    input::InputRules,
     json::Node,
     pattern::Access,
     record::Rule,
@@ -34,6 +35,8 @@ pub struct Functions {
 pub struct FunctionRules {
     /// Whether the function is there at all: else it is cut from documents, and refused if it is called.
     pub publish: bool,
+    /// What its arguments may be before anybody asks what they mean.
+    pub input: Arc<InputRules>,
     /// What is asked of its arguments.
     pub arguments: ArgumentRules,
     /// When it may be called.

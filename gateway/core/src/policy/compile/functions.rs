@@ -4,10 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     super::{ArgumentRules, CallFact, FunctionRules, Functions, Given, Pin, Requirement, Sentences, Shadow},
-    Secrets, arguments, confirm, hours, patterns, rules,
+    Secrets, arguments, confirm, hours, patterns, rules, texts,
 };
 use crate::{
     id::FunctionName,
+    input::InputRules,
     pattern::Access,
     record::Rule,
     sanitize::SensitiveNames,
@@ -66,6 +67,7 @@ fn named_function(name: &str) -> Result<FunctionName, String> {
 fn built_in(agent: &OfAgent<'_>) -> FunctionRules {
     FunctionRules {
         publish: true,
+        input: Arc::new(InputRules::default()),
         arguments: ArgumentRules::default(),
         hours: None,
         callers: Access::default(),
@@ -109,6 +111,7 @@ impl<'r> Keys<'_, 'r> {
 fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool, secrets: &dyn Secrets) -> FunctionRules {
     let mut keys = Keys { fields, given: base.given.clone(), by_default };
     let publish = keys.take("publish").and_then(Field::bool);
+    let input = keys.take("input").map(|field| Arc::new(texts::input(field)));
     let arguments = argument_rules(&mut keys, &base.arguments);
     let hours = keys.take("hours").and_then(hours::hours).map(Arc::new);
     let callers = keys.take("callers").and_then(patterns::callers);
@@ -129,6 +132,7 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool, sec
     let shadow = rules::shadow(fields, Rule::is_of_functions);
     FunctionRules {
         publish: publish.unwrap_or(base.publish),
+        input: input.unwrap_or_else(|| Arc::clone(&base.input)),
         arguments,
         hours: hours.or_else(|| base.hours.clone()),
         callers: callers.unwrap_or_else(|| base.callers.clone()),
