@@ -15,6 +15,7 @@
 mod admit;
 mod checks;
 mod conclude;
+mod emergency;
 mod judge;
 mod redirect;
 mod release;

@@ -9,11 +9,11 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`id`], [`json`], [`origin`], [`secret`], [`time`] | nouns |
-//! | 1 | [`argon2id`], [`keys`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
+//! | 1 | [`argon2id`], [`keys`], [`lockout`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
 //! | 2 | [`basic`], [`signature`], [`token`] | proofs |
 //! | 2 | [`code`], [`hours`], [`input`], [`pattern`], [`redact`], [`schema`], [`turns`] | what the rules of functions are made of |
 //! | 3 | [`call`], [`policy`], [`swml`] | what is said, and what is allowed |
-//! | 4 | [`inventory`], [`verdict`] | what an agent's document holds, and the words for what happened |
+//! | 4 | [`inventory`], [`switches`], [`verdict`] | what an agent's document holds, what is turned off, and the words for what happened |
 //! | 5 | [`route`] | what is asked for |
 //! | 6 | [`decide`] | the decision |
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -26,6 +26,7 @@ pub mod time;
 
 pub mod argon2id;
 pub mod keys;
+pub mod lockout;
 pub mod record;
 pub mod sanitize;
 pub mod yaml;
@@ -47,6 +48,7 @@ pub mod policy;
 pub mod swml;
 
 pub mod inventory;
+pub mod switches;
 pub mod verdict;
 
 pub mod route;

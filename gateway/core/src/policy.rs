@@ -287,7 +287,7 @@ pub struct Per {
 pub struct Sentences {
     /// A limit is reached.
     pub limited: String,
-    /// The function isn't there, or was switched off.
+    /// The function isn't there, or an emergency switch is on.
     pub disabled: String,
     /// It is out of hours.
     pub closed: String,

@@ -108,6 +108,8 @@ pub struct Facts {
     pub has_met: Option<bool>,
     /// What rules in shadow would have refused.
     pub would_refuse: Vec<Shadowed>,
+    /// The scope of the emergency switch that stopped it.
+    pub switch: Option<String>,
     /// For the operator: what exactly was wrong. It holds no secret and no number.
     pub detail: Option<String>,
 }

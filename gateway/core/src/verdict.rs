@@ -89,6 +89,8 @@ reasons! {
     CredentialsWrong => "credentials_wrong",
     /// Too many passwords are being hashed to check one more.
     CredentialsUnchecked => "credentials_unchecked",
+    /// Too many wrong credentials came from this address to check a password's hash now.
+    CredentialsLocked => "credentials_locked",
     /// The per-call credentials are not of the token's document, kind and call.
     CredentialsForeign => "credentials_foreign",
 
@@ -127,6 +129,8 @@ reasons! {
     /// The call has ended: its functions are not called and no document is made for it any more.
     CallEnded => "call_ended",
 
+    /// An emergency switch is on for this agent, function or caller, or for all.
+    Emergency => "emergency",
     /// A limit is reached.
     Limited => "limited",
     /// The caller, or all callers, have as many calls as the policy allows.
@@ -277,6 +281,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::ClientGone => Client(400, "request body incomplete"),
         Reason::CredentialsMissing | Reason::CredentialsWrong => Client(401, "unauthorized"),
         Reason::CredentialsUnchecked => Client(503, "busy; try again"),
+        Reason::CredentialsLocked => Client(429, "too many attempts; try again later"),
         Reason::BodyNotJson | Reason::BodyDuplicateKey | Reason::BodyTooDeep => {
             Client(400, "request body is not a JSON object that can be read one way only")
         }
@@ -294,6 +299,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         | Reason::TokenUnbound => Client(403, "forbidden"),
         Reason::TokenExpired => Caller(&say.expired, 403),
         Reason::CallEnded => Caller(&say.ended, 403),
+        Reason::Emergency => Caller(&say.disabled, 503),
         Reason::Limited => Caller(&say.limited, 429),
         Reason::TooManyCalls => Caller(&say.busy, 429),
         Reason::FunctionDenied => Caller(&say.disabled, 403),
@@ -417,6 +423,7 @@ impl Reason {
             | Reason::CredentialsMissing
             | Reason::CredentialsWrong
             | Reason::CredentialsUnchecked
+            | Reason::CredentialsLocked
             | Reason::CredentialsForeign
             | Reason::SignatureMissing
             | Reason::SignatureWrong
@@ -434,6 +441,7 @@ impl Reason {
             | Reason::TokenExpired
             | Reason::TokenUnbound
             | Reason::CallEnded
+            | Reason::Emergency
             | Reason::Limited
             | Reason::TooManyCalls
             | Reason::FunctionDenied
@@ -597,6 +605,7 @@ mod tests {
             for (reason, status) in [
                 (Reason::CredentialsMissing, 401),
                 (Reason::CredentialsWrong, 401),
+                (Reason::CredentialsLocked, 429),
                 (Reason::TokenMissing, 403),
                 (Reason::TokenMismatch, 403),
                 (Reason::NotFound, 404),

@@ -15,6 +15,7 @@ use super::{
     admit::reason_of,
     checks::{Asker, Begin, CallEvent, CallKey, Check, Family, Question, call_check, ended, exposed_rate},
     conclude::Sought,
+    emergency,
     rewrite::{Lineage, seconds},
     signed,
 };
@@ -27,6 +28,7 @@ use crate::{
     record::{Facts, Medium, Rule},
     route::Method,
     signature::Made,
+    switches::{Asked, Switches},
     time::Timestamp,
     token::{Binding, Kind, VerifiedToken},
     verdict::{Reason, Route},
@@ -71,10 +73,11 @@ pub(super) struct Refused {
 /// Looks at a request's body.
 ///
 /// # Errors
-/// A [`Denial`] for a body that can be read two ways, or a token that was not made for exactly this.
+/// A [`Denial`] for a body that can be read two ways, a token that was not made for exactly this, or what a switch stops.
 pub fn judge(
     admitted: Admitted,
     policies: &Policies,
+    switches: &Switches,
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
@@ -82,8 +85,8 @@ pub fn judge(
     let route = admitted.route;
     signed::check(&admitted, policies, body, facts).map_err(|reason| admitted.deny(reason))?;
     let judged = match route {
-        Route::Swml => judge_fetch(&admitted, policies, body, moment, facts),
-        Route::Swaig => judge_function(&admitted, policies, body, moment, facts),
+        Route::Swml => judge_fetch(&admitted, policies, switches, body, moment, facts),
+        Route::Swaig => judge_function(&admitted, policies, switches, body, moment, facts),
         Route::Summary | Route::Debug => judge_callback(&admitted, policies, body, moment, facts),
         Route::Includes => judge_includes(&admitted, policies, body, moment, facts),
         Route::Callback | Route::Asset => judge_unbound_kind(&admitted, policies, moment, facts),
@@ -136,6 +139,7 @@ impl From<Reason> for Refused {
 fn judge_fetch(
     admitted: &Admitted,
     policies: &Policies,
+    switches: &Switches,
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
@@ -186,6 +190,10 @@ fn judge_fetch(
     }
     facts.document = Some(document);
     facts.caller_digest = lineage.caller;
+    // Whoever the body names, the call is also its first caller's.
+    let first = token.as_ref().and_then(|token| token.claims().caller);
+    let callers = [lineage.caller, first, caller.number().map(|number| key.caller(number))];
+    emergency::check(switches, &Asked { agent: &agent.name, function: None, callers: &callers }, moment, facts)?;
     Ok(Judged { lineage: Some(lineage), redirect, questions, ..Judged::default() })
 }
 

@@ -14,6 +14,7 @@ use swaigate_core::{
     route::Method,
     secret::Secret,
     signature::Carried,
+    switches::{Origin, Scope, Switch, SwitchId, Switches, Word},
     time::Timestamp,
     token::{self, Binding, Claims, Kind},
     verdict::{Reason, Reply},
@@ -40,12 +41,16 @@ pub struct WorldFile {
     /// What must never leave, in no document.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// The emergency switches that are on, each by its scope as audit records have it.
+    #[serde(default)]
+    switches: Vec<String>,
 }
 
 /// A world, compiled.
 pub struct World {
     pub policies: Policies,
     pub secrets: Vec<String>,
+    pub switches: Switches,
 }
 
 /// A request as it comes in.
@@ -88,7 +93,9 @@ impl World {
         let agents: Vec<Agent> = file.policies.iter().map(compiled).collect::<Result<_, _>>()?;
         let public = file.public_url.parse().map_err(|error| format!("public_url: {error}"))?;
         let policies = Policies::new(public, agents, ring()).map_err(|mistakes| mistakes.join("\n"))?;
-        Ok(Self { policies, secrets: file.secrets })
+        let switches = (0..).zip(&file.switches).map(|(id, scope)| switch(id, scope)).collect::<Result<Vec<_>, _>>()?;
+        let switches = Switches::new(switches, policies.keys()).map_err(|error| error.to_string())?;
+        Ok(Self { policies, secrets: file.secrets, switches })
     }
 
     /// `tests/golden/worlds/bank.yaml`.
@@ -137,7 +144,7 @@ impl World {
             Admission::Pending(pending) => pending.verify(facts).0.map_err(refused)?,
         };
         let moment = Moment { now: request.now, document: Some(DOCUMENT) };
-        decide::judge(admitted, &self.policies, &request.body, &moment, facts).map_err(refused)
+        decide::judge(admitted, &self.policies, &self.switches, &request.body, &moment, facts).map_err(refused)
     }
 
     /// What leaves of an agent's answer.
@@ -154,6 +161,27 @@ impl World {
     ) -> Result<Reply, Refused> {
         decide::release(permit, &self.policies, answer, facts).map(|released| released.reply).map_err(refused)
     }
+}
+
+/// A switch of this scope: `all`, `agent bank`, `function bank/transfer_funds`, `caller +15551230001`, the same `at bank`.
+fn switch(id: u64, scope: &str) -> Result<Switch, String> {
+    let wrong = || format!("no scope: {scope}");
+    let agent = |name: &str| name.parse::<AgentName>().map_err(|_| wrong());
+    let of = match scope.split(' ').collect::<Vec<_>>()[..] {
+        ["all"] => Scope::All,
+        ["agent", name] => Scope::Agent(agent(name)?),
+        ["function", name] => {
+            let (name, function) = name.split_once('/').ok_or_else(wrong)?;
+            Scope::Function(agent(name)?, function.parse().map_err(|_| wrong())?)
+        }
+        ["caller", number] => Scope::caller(number, None).map_err(|_| wrong())?,
+        ["caller", number, "at", name] => Scope::caller(number, Some(agent(name)?)).map_err(|_| wrong())?,
+        _ => return Err(wrong()),
+    };
+    assert_eq!(of.to_string(), scope);
+    let word = Word::new("ann", "a test").expect("words");
+    let id = SwitchId(id.to_be_bytes());
+    Ok(Switch { id, scope: of, word, since: NOW, until: None, origin: Origin::Operator })
 }
 
 /// What an agent says with this status and body.

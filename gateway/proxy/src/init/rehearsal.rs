@@ -13,6 +13,7 @@ use swaigate_core::{
     route::Method,
     secret::Secret,
     signature::Carried,
+    switches::Switches,
     verdict::Reason,
 };
 
@@ -69,7 +70,7 @@ fn released(policies: &Policies, password: &Secret, document: &str, facts: &mut 
         Admission::Pending(pending) => pending.verify(facts).0?,
     };
     let moment = Moment { now, document: Some(DocumentId([0; 16])) };
-    let plan = decide::judge(admitted, policies, body, &moment, facts)?;
+    let plan = decide::judge(admitted, policies, &Switches::default(), body, &moment, facts)?;
     let permit = decide::conclude(plan, Answers::default(), facts)?;
     let answer = AgentAnswer {
         status: 200,

@@ -10,6 +10,7 @@ use crate::{
     decide::{
         Admitted,
         checks::{Asker, CallEvent, Family, call_check, ended},
+        emergency,
         rewrite::Lineage,
         rules::{self, Called},
     },
@@ -18,6 +19,7 @@ use crate::{
     keys::Key,
     policy::Policies,
     record::{Facts, Rule},
+    switches::{Asked, Switches},
     token::{self, Binding, Kind, VerifiedToken},
     verdict::Reason,
 };
@@ -25,6 +27,7 @@ use crate::{
 pub(super) fn judge_function(
     admitted: &Admitted,
     policies: &Policies,
+    switches: &Switches,
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
@@ -49,6 +52,9 @@ pub(super) fn judge_function(
     let mut questions = Vec::from_iter(bound.question);
     let mut sought = Vec::new();
     if claims.kind != Kind::Hook {
+        let asked = Asked { agent: &agent.name, function: Some(&function), callers: &[caller] };
+        let stopped = emergency::check(switches, &asked, moment, facts);
+        stopped.map_err(|reason| Refused { reason, sentence: Some(own_rules.say.disabled.clone()) })?;
         questions.push(call_check(agent, call, CallEvent::Used, expiry));
         let asker = Asker { agent, caller, call: Some(call), function: Some(&function), client: admitted.client };
         let called = Called {

@@ -231,9 +231,9 @@ fn limits_say_whose_how_many_and_how_fast() {
 
 #[test]
 fn sentences_names_paths_and_sizes() {
-    let say = agent("say: { limited: a, expired: b, ended: c, slow: d, unavailable: \"e: é\" }").say;
-    let [limited, expired, ended, slow, unavailable] = ["a", "b", "c", "d", "e: é"].map(str::to_owned);
-    assert_eq!(say, Sentences { limited, expired, ended, slow, unavailable, ..Sentences::default() });
+    let say = agent("say: { limited: a, expired: b, ended: c, disabled: f, slow: d, unavailable: \"e: é\" }").say;
+    let [limited, expired, ended, disabled, slow, unavailable] = ["a", "b", "c", "f", "d", "e: é"].map(str::to_owned);
+    assert_eq!(say, Sentences { limited, expired, ended, disabled, slow, unavailable, ..Sentences::default() });
 
     assert_eq!(agent("routing_callbacks: [/sip, /a/b]").routing_callbacks, ["/sip", "/a/b"]);
 
