@@ -27,7 +27,9 @@ mod stream;
 use std::sync::Arc;
 
 pub use admit::{Admission, Admitted, Head, Pending, admit};
-pub use checks::{Agreed, Begin, CallEvent, CallKey, CellKey, Check, CodeGiven, Family, Part, Question, Subject};
+pub use checks::{
+    Agreed, Begin, CallEvent, CallKey, CellKey, Check, CodeGiven, Family, Part, Question, Subject, address_part,
+};
 pub use conclude::{Answers, Forward, Lesson, Permit, Refusal, conclude};
 pub use judge::{Moment, Plan, judge};
 pub use release::{AgentAnswer, Released, release};

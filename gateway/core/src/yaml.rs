@@ -12,8 +12,8 @@ mod scalar;
 
 use std::{cell::RefCell, collections::BTreeSet, fmt};
 
-pub use field::{Field, Fields};
-pub(crate) use field::{nearest, show_duration};
+pub(crate) use field::show_duration;
+pub use field::{Field, Fields, nearest, parse_duration};
 pub use json::{NotJson, to_json};
 pub use node::{MAX_BYTES, MAX_DEPTH};
 

@@ -1,26 +1,34 @@
-//! The operator's listener, on loopback: `/healthz`, `/readyz`, `/metrics`, `/version`.
+//! The operator's listener, on loopback: `/healthz`, `/readyz`, `/metrics`, `/version` for everybody on the machine, and
+//! `/v1/…` for whoever has the admin token.
 
-use std::sync::Arc;
+mod api;
+
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora_core::{apps::http_app::ServeHttp, protocols::http::ServerSession};
+use swaigate_core::secret::Secret;
 
-use crate::app::App;
+use self::api::Api;
+use crate::{app::App, clock};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 /// Answers the operator.
 pub struct Admin {
     app: Arc<App>,
+    api: Api,
 }
 
 impl Admin {
-    /// For this gateway.
-    pub fn new(app: Arc<App>) -> Self {
-        Self { app }
+    /// For this gateway, at this address; whoever changes something has to know the token.
+    pub fn new(app: Arc<App>, address: SocketAddr, token: Secret) -> Self {
+        Self { api: Api { app: Arc::clone(&app), token, address }, app }
     }
 
     fn answer(&self, method: &Method, path: &str) -> (StatusCode, &'static str, Vec<u8>) {
-        const TEXT: &str = "text/plain; charset=utf-8";
         if !matches!(*method, Method::GET | Method::HEAD) {
             return (StatusCode::METHOD_NOT_ALLOWED, TEXT, b"GET or HEAD\n".to_vec());
         }
@@ -30,13 +38,14 @@ impl Admin {
             "/readyz" => (StatusCode::OK, TEXT, b"ready\n".to_vec()),
             "/version" => {
                 let body = concat!(r#"{"name":"swaigate","version":""#, env!("CARGO_PKG_VERSION"), "\"}\n");
-                (StatusCode::OK, "application/json", body.as_bytes().to_vec())
+                (StatusCode::OK, JSON, body.as_bytes().to_vec())
             }
-            "/metrics" => match self.app.metrics.text(self.app.state.gauges()) {
+            "/metrics" => match self.app.metrics.text(self.app.state.gauges(), self.app.failures.waiting(clock::now()))
+            {
                 Ok(text) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into_bytes()),
             },
-            _ => (StatusCode::NOT_FOUND, TEXT, b"/healthz /readyz /metrics /version\n".to_vec()),
+            _ => (StatusCode::NOT_FOUND, TEXT, b"/healthz /readyz /metrics /version /v1/switches\n".to_vec()),
         }
     }
 }
@@ -44,16 +53,26 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let request = session.req_header();
-        let (status, content_type, body) = self.answer(&request.method, request.uri.path());
-        let is_head = request.method == Method::HEAD;
-        // No request here has a body; one that comes anyway isn't read as the next request.
+        // A body that nobody reads isn't read as the next request.
         session.set_keepalive(None);
-        let mut response = Response::new(if is_head { Vec::new() } else { body.clone() });
+        let request = session.req_header();
+        let is_head = request.method == Method::HEAD;
+        let (status, content_type, body) = if request.uri.path().starts_with("/v1/") {
+            let (status, body) = self.api.answer(session).await;
+            (status, JSON, body)
+        } else {
+            self.answer(&request.method, request.uri.path())
+        };
+        let length = body.len();
+        let mut response = Response::new(if is_head { Vec::new() } else { body });
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-        headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from(body.len()));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }

@@ -1,5 +1,7 @@
 //! What all requests share.
 
+mod board;
+
 use std::{
     sync::{
         Arc,
@@ -19,12 +21,13 @@ use swaigate_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use self::board::{Board, Unchanged, Wanted};
 use crate::{
     audit::Audit,
     metrics::Metrics,
     random::{self, NoRandomness},
     settings::STRANGERS_PART,
-    state::StateStore,
+    state::{FailedAttempts, StateStore},
 };
 
 /// How many passwords may be hashed at once: each takes a core and some tens of mebibytes for some tens of milliseconds.
@@ -49,6 +52,10 @@ pub struct App {
     pub audit: Audit,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// What is turned off.
+    pub switches: Board,
+    /// Where wrong credentials came from.
+    pub failures: FailedAttempts,
     /// Passwords that a hash has vouched for.
     pub verified: Verified,
     /// What agents last said of their health.
@@ -101,9 +108,13 @@ pub struct Flight(Arc<App>);
 /// What an [`App`] is made of.
 pub struct Parts {
     /// See [`App::policies`].
-    pub policies: Policies,
+    pub policies: Arc<Policies>,
     /// See [`App::state`].
     pub state: Box<dyn StateStore>,
+    /// See [`App::switches`].
+    pub switches: Board,
+    /// See [`App::failures`].
+    pub failures: FailedAttempts,
     /// See [`App::audit`].
     pub audit: Audit,
     /// See [`App::metrics`].
@@ -125,10 +136,12 @@ impl App {
     /// If the operating system gives no random bytes.
     pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
         Ok(Self {
-            policies: ArcSwap::from_pointee(parts.policies),
+            policies: ArcSwap::new(parts.policies),
             state: parts.state,
             audit: parts.audit,
             metrics: parts.metrics,
+            switches: parts.switches,
+            failures: parts.failures,
             verified: Verified::default(),
             health: Health::default(),
             bodies: Budget::new(parts.body_budget),

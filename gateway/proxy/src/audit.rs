@@ -5,6 +5,8 @@
 //! the queue and are dropped beyond that, counted in `swaigate_audit_dropped_total`, so that a flood of strangers can't
 //! take the places of real calls. A failed write is tried again until it succeeds; meanwhile the queue fills.
 
+mod change;
+
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
@@ -17,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub use change::{Action, Change};
 use serde::Serialize;
 use swaigate_core::{
     id::{AgentName, RequestId},
@@ -26,6 +29,7 @@ use swaigate_core::{
 };
 use tokio::sync::mpsc::{self, OwnedPermit, Receiver, Sender};
 
+use self::change::ChangeLine;
 use crate::{clock, metrics::Metrics};
 
 /// How long a failed write waits before it is tried again.
@@ -51,6 +55,7 @@ pub struct Writer {
 #[derive(Debug)]
 enum Message {
     Record(Box<Entry>),
+    Change(Box<Change>),
     /// The file was moved away: go on in a new one.
     Reopen,
     /// Nothing that matters comes after this.
@@ -191,7 +196,8 @@ impl Log {
 
     fn take(&mut self, message: Message) -> ControlFlow<()> {
         match message {
-            Message::Record(entry) => self.write(&entry),
+            Message::Record(entry) => self.write(&Line::from(&*entry)),
+            Message::Change(change) => self.write(&ChangeLine::from(&*change)),
             Message::Reopen => self.reopen(),
             Message::End => {
                 self.retrying(|out| out.flush());
@@ -211,8 +217,8 @@ impl Log {
         }
     }
 
-    fn write(&mut self, entry: &Entry) {
-        let mut line = serde_json::to_vec(&Line::from(entry)).unwrap_or_default();
+    fn write(&mut self, line: &impl Serialize) {
+        let mut line = serde_json::to_vec(line).unwrap_or_default();
         line.push(b'\n');
         self.retrying(|out| out.write_all(&line));
         self.metrics.audit_written.inc();
@@ -288,6 +294,8 @@ struct Line<'e> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_mediated: Vec<NotMediated<'e>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    switch: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'e str>,
 }
 
@@ -344,6 +352,7 @@ impl<'e> From<&'e Entry> for Line<'e> {
                 .map(|seen| WouldRefuse { rule: seen.rule.as_str(), reason: seen.reason })
                 .collect(),
             not_mediated: unmediated.map(|u| NotMediated { what: &u.what, how: u.how.as_str() }).collect(),
+            switch: facts.switch.as_deref(),
             detail: facts.detail.as_deref(),
         }
     }
@@ -366,6 +375,8 @@ fn micros(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use swaigate_core::switches::{Origin, Scope, Switch, SwitchId, Word};
 
     use super::*;
 
@@ -424,6 +435,34 @@ mod tests {
     fn stuck(capacity: usize) -> (Audit, Receiver<Message>) {
         let (queue, receiver) = mpsc::channel(capacity);
         (Audit { queue, metrics: Arc::new(Metrics::new().unwrap()) }, receiver)
+    }
+
+    #[test]
+    fn the_change_of_a_switch_waits_for_a_place_and_is_not_dropped() {
+        let (audit, mut receiver) = stuck(2);
+        let slots: Vec<_> = std::iter::from_fn(|| audit.reserve()).collect();
+        audit.record_change(Change {
+            at: Timestamp(1_700_000_000_000),
+            action: Action::On,
+            word: Word::new("ann", "card fraud").unwrap(),
+            switch: Arc::new(Switch {
+                id: SwitchId([1; 8]),
+                scope: Scope::Agent("bank".parse().unwrap()),
+                word: Word::new("ann", "card fraud").unwrap(),
+                since: Timestamp(1_700_000_000_000),
+                until: None,
+                origin: Origin::Operator,
+            }),
+        });
+        drop(slots);
+        let Some(Message::Change(change)) = receiver.blocking_recv() else { panic!("it is not there") };
+        assert_eq!(
+            serde_json::to_value(ChangeLine::from(&*change)).unwrap(),
+            serde_json::json!({ "time": "2023-11-14T22:13:20.000Z", "event": "switch", "action": "on",
+                "switch_id": "0101010101010101", "switch": "agent bank", "who": "ann", "why": "card fraud",
+                "origin": "operator", "since": "2023-11-14T22:13:20.000Z" })
+        );
+        assert_eq!(audit.metrics.audit_dropped.get(), 0);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    check::Check, demo, doctor::Doctor, init::Init, password, schema::Schema, signature::Questioned, start::Start,
+    check::Check, demo, doctor::Doctor, emergency::Emergency, init::Init, password, schema::Schema,
+    signature::Questioned, start::Start,
 };
 
 /// A security reverse proxy for voice-AI agents.
@@ -30,6 +31,11 @@ enum Command {
     Signature {
         #[command(subcommand)]
         command: Signature,
+    },
+    /// Stop agents, functions or callers of a running gateway at once, and let them go on
+    Emergency {
+        #[command(subcommand)]
+        command: Emergency,
     },
     /// Print the JSON Schema of a file, for editors
     Schema {
@@ -62,6 +68,7 @@ pub fn main() -> ExitCode {
             print!("{}", file.text());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Emergency { command } => command.run().map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Command::HashPassword => password::hash().map(|()| ExitCode::SUCCESS),
     };

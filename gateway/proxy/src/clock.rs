@@ -16,6 +16,12 @@ pub fn rfc3339(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(millis).map(|at| format!("{at:.3}")).unwrap_or_default()
 }
 
+/// Reads what [`rfc3339`] writes.
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(at.as_millisecond()).ok().map(Timestamp)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +30,7 @@ mod tests {
     fn times_are_rfc_3339() {
         assert_eq!(rfc3339(Timestamp(1_700_000_000_007)), "2023-11-14T22:13:20.007Z");
         assert_eq!(rfc3339(Timestamp(1_700_000_000_000)), "2023-11-14T22:13:20.000Z");
+        assert_eq!(parse_rfc3339("2023-11-14T22:13:20.007Z"), Some(Timestamp(1_700_000_000_007)));
+        assert_eq!(parse_rfc3339("yesterday"), None);
     }
 }

@@ -12,6 +12,7 @@ mod body;
 mod detach;
 mod head;
 mod ledger;
+mod password;
 mod progress;
 mod repeat;
 mod reply;
@@ -32,6 +33,7 @@ use swaigate_core::{
     id::{DocumentId, RepeatKey},
     policy::Policies,
     record::Facts,
+    switches::Switches,
     time::Timestamp,
     verdict::{Reason, Reply, Route},
 };
@@ -55,9 +57,6 @@ use crate::{
 /// From this size on, JSON is worked on where it blocks nobody else.
 const LARGE: usize = 256 * 1024;
 
-/// How long a password waits for its turn to be hashed.
-const HASH_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Serves requests.
 pub struct Gate {
     app: Arc<App>,
@@ -77,13 +76,15 @@ impl Gate {
         let head = head::read(session).map_err(Denial::stranger)?;
         let now = clock::now();
 
-        let admitted = self.admit(&policies, &head, now, ledger).await?;
+        let client = head.envelope.client;
+        let admitted = self.admit(&policies, &head, now, ledger).await;
+        let admitted = admitted.inspect_err(|denial| password::note_failure(&self.app, denial, client, now))?;
         if let Some(reply) = self.app.health.recent(&admitted) {
             return Ok(Served::Whole { reply, request: None });
         }
         let moment = moment(now, &admitted).map_err(|reason| admitted.deny(reason))?;
         let body = body::read(session, &self.app, &admitted).await.map_err(|reason| admitted.deny(reason))?;
-        let plan = judge(admitted, &policies, &body, moment, ledger).await?;
+        let plan = judge(admitted, &policies, self.app.switches.load(), &body, moment, ledger).await?;
         let request = plan.repeat();
         let lead = match repeat::take_part(&self.app, &plan).await {
             Part::Alone => None,
@@ -124,17 +125,8 @@ impl Gate {
             }
             Admission::Pending(pending) => pending,
         };
-        let waiting = timeout(HASH_PATIENCE, self.app.hashing.acquire()).await;
-        let Ok(Ok(_permit)) = waiting else { return Err(pending.deny(Reason::CredentialsUnchecked)) };
-        let failed = pending.deny(Reason::Internal);
-        let hashed = tokio::task::spawn_blocking(move || {
-            let mut facts = Facts::default();
-            (pending.verify(&mut facts), facts)
-        });
-        let ((admitted, fingerprint), facts) = hashed.await.map_err(|_| failed)?;
-        fingerprint.into_iter().for_each(|fingerprint| self.app.verified.insert(fingerprint));
+        let (admitted, facts) = password::verify(&self.app, *pending, head.envelope.client).await?;
         ledger.facts().user = facts.user;
-        let admitted = admitted?;
         ledger.asks(admitted.agent(), admitted.route());
         Ok(admitted)
     }
@@ -236,6 +228,7 @@ impl Exchange {
 async fn judge(
     admitted: Admitted,
     policies: &Arc<Policies>,
+    switches: Arc<Switches>,
     body: &Body,
     moment: Moment,
     ledger: &mut Ledger,
@@ -244,7 +237,7 @@ async fn judge(
     let has_slow_codes = admitted.route() == Route::Swaig && admitted.agent().functions.has_slow_codes();
     let (policies, bytes, mut facts) = (Arc::clone(policies), body.bytes(), std::mem::take(ledger.facts()));
     let work = move || {
-        let plan = guard(|| decide::judge(admitted, &policies, &bytes, &moment, &mut facts));
+        let plan = guard(|| decide::judge(admitted, &policies, &switches, &bytes, &moment, &mut facts));
         (plan, facts)
     };
     let size = if has_slow_codes { LARGE } else { body.len() };

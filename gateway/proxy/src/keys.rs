@@ -1,10 +1,11 @@
-//! The token keys: those of the settings, or one that is made at the first start and kept.
+//! The token keys: those of the settings, or one that is made at the first start and kept. And the admin token, which is
+//! made and kept in the same way.
 
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
@@ -21,6 +22,9 @@ use crate::{
 
 /// The id of a key that was made here.
 const GENERATED: &str = "generated";
+
+/// The shortest admin token, in bytes: 32 random ones in base64.
+const MIN_ADMIN_TOKEN: usize = 43;
 
 /// The ring of the settings' keys; without any, of the key that is kept in the state folder, which is made if need be.
 ///
@@ -42,6 +46,40 @@ pub fn ring(settings: &Settings) -> anyhow::Result<KeyRing> {
     Ok(KeyRing::new(vec![Key::new(GENERATED, &secret)?])?)
 }
 
+/// The file of the admin token, in the folder of the state.
+pub fn admin_token_file(state: &Path) -> PathBuf {
+    state.join("admin.token")
+}
+
+/// The token that is kept there, without the newline that an editor may have put behind it.
+///
+/// # Errors
+/// If the file can't be read, or is shorter than a token.
+pub fn kept_admin_token(path: &Path) -> anyhow::Result<Secret> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("{}: the admin token can't be read", path.display()))?;
+    let token = Secret::new(text.trim());
+    if token.len() < MIN_ADMIN_TOKEN || token.expose().iter().any(|byte| !byte.is_ascii_graphic()) {
+        bail!("{}: not an admin token; remove the file to have one made at the next start", path.display());
+    }
+    Ok(token)
+}
+
+/// The token that is kept in the folder of the state, which is made if need be.
+///
+/// # Errors
+/// If the kept one can't be read, or a new one not be written.
+pub fn admin_token(state: &Path) -> anyhow::Result<Secret> {
+    let path = admin_token_file(state);
+    if path.try_exists().with_context(|| format!("{}: it can't be looked for", path.display()))? {
+        return kept_admin_token(&path);
+    }
+    let token = random::password()?;
+    write(&path, token.expose()).with_context(|| format!("{}: the admin token can't be written", path.display()))?;
+    tracing::info!(path = %path.display(), "an admin token was made; `swaigate emergency` reads it");
+    Ok(token)
+}
+
 /// A ring of a key that is kept nowhere: its tokens die with the process.
 ///
 /// # Errors
@@ -53,17 +91,20 @@ pub fn ephemeral_ring() -> anyhow::Result<KeyRing> {
 
 fn make(path: &Path) -> anyhow::Result<Secret> {
     let bytes = random::bytes::<MIN_KEY_BYTES>()?;
-    let write = || -> io::Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(STANDARD.encode(bytes).as_bytes())?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("{}: the token key can't be written", path.display()))?;
+    let text = Secret::new(STANDARD.encode(bytes));
+    write(path, text.expose()).with_context(|| format!("{}: the token key can't be written", path.display()))?;
     tracing::info!(path = %path.display(), "a token key was made; list `token_keys` to use your own");
     Ok(Secret::new(bytes))
+}
+
+/// Writes a file that wasn't there, for its owner only.
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text)?;
+    file.sync_all()
 }
 
 fn not_a_key(path: &Path) -> String {
@@ -91,6 +132,20 @@ mod tests {
         assert_eq!(ring(&settings).unwrap().newest().call("c"), first);
         let mode = fs::metadata(folder.path().join("state/token.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_admin_token_is_made_once_and_kept_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let first = admin_token(&state).unwrap();
+        assert_eq!(admin_token(&state).unwrap().expose(), first.expose());
+        let path = admin_token_file(&state);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for text in ["", "short", &"x ".repeat(30)] {
+            fs::write(&path, text).unwrap();
+            assert!(admin_token(&state).unwrap_err().to_string().contains("not an admin token"), "{text}");
+        }
     }
 
     #[test]

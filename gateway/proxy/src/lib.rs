@@ -14,7 +14,7 @@
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
 //! | 9 | [`client`], [`start`] | a stranger's way to an agent, and `run` |
-//! | 10 | [`check`], [`demo`], [`doctor`], [`init`], [`password`], [`schema`], [`signature`] | the other commands |
+//! | 10 | [`check`], [`demo`], [`doctor`], [`emergency`], [`init`], [`password`], [`schema`], [`signature`] | the other commands |
 //! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
@@ -30,6 +30,7 @@ pub mod clock;
 pub mod demo;
 pub mod doctor;
 pub mod edge;
+pub mod emergency;
 pub mod gate;
 pub mod init;
 pub mod keys;

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use swaigate_core::{
     policy::Policies,
     record::{Repeat, Rule, Shadowed},
+    switches::{Scope, Switches},
     verdict::{Decision, Reason, Route},
 };
 
@@ -41,6 +43,10 @@ pub struct Metrics {
     repeated: IntCounterVec,
     shadowed: IntCounterVec,
     overflows: IntGauge,
+    switches: IntGaugeVec,
+    switch_changes: IntCounterVec,
+    failed_authentication: IntCounterVec,
+    locked_addresses: IntGauge,
     reloads: IntCounterVec,
     last_reload: Gauge,
     /// Records written to the audit log.
@@ -97,6 +103,9 @@ impl Metrics {
             "When the configuration in force was loaded, in Unix seconds.",
         )?;
         registry.register(Box::new(last_reload.clone()))?;
+        let switches =
+            IntGaugeVec::new(Opts::new("swaigate_switches", "Emergency switches that are on, by scope."), &["scope"])?;
+        registry.register(Box::new(switches.clone()))?;
         build_info(&registry)?;
         Ok(Self {
             requests: counters(
@@ -147,6 +156,21 @@ impl Metrics {
                 "swaigate_limiter_overflows",
                 "Requests counted in a shared cell, for want of a free one.",
             )?,
+            switches,
+            switch_changes: counters(
+                "swaigate_switch_changes_total",
+                "Emergency switches that were turned, by which way.",
+                &["action"],
+            )?,
+            failed_authentication: counters(
+                "swaigate_failed_authentication_total",
+                "Requests with wrong Basic credentials.",
+                &["agent"],
+            )?,
+            locked_addresses: gauge(
+                "swaigate_locked_addresses",
+                "Addresses that have to wait before another password of theirs is hashed.",
+            )?,
             reloads: counters("swaigate_reloads_total", "Reloads of the configuration by result.", &["result"])?,
             last_reload,
             audit_written: counter("swaigate_audit_records_total", "Audit records written.")?,
@@ -180,6 +204,24 @@ impl Metrics {
         self.shadowed.with_label_values(&[agent, seen.rule.as_str(), seen.reason]).inc();
     }
 
+    /// Counts the switches that are on.
+    pub fn switches(&self, switches: &Switches) {
+        for kind in Scope::KINDS {
+            let count = switches.iter().filter(|switch| switch.scope.kind() == kind).count();
+            self.switches.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts a switch that was turned.
+    pub fn switch_turned(&self, action: &str) {
+        self.switch_changes.with_label_values(&[action]).inc();
+    }
+
+    /// Counts a request with wrong credentials.
+    pub fn failed_authentication(&self, agent: &str) {
+        self.failed_authentication.with_label_values(&[agent]).inc();
+    }
+
     /// Counts what left of an answer that passed as it came.
     pub fn streamed(&self, agent: &str, route: Route, bytes: u64) {
         self.streamed.with_label_values(&[agent, route.as_str()]).inc_by(bytes);
@@ -203,6 +245,7 @@ impl Metrics {
     pub fn keep_agents(&self, before: &Policies, after: &Policies) {
         for agent in before.agents().iter().filter(|agent| after.agent(&agent.name).is_none()) {
             let name = agent.name.as_str();
+            let _ = self.failed_authentication.remove_label_values(&[name]);
             for how in [Repeat::Joined, Repeat::Stored] {
                 let _ = self.repeated.remove_label_values(&[name, how.as_str()]);
             }
@@ -226,7 +269,7 @@ impl Metrics {
     ///
     /// # Errors
     /// If the encoder fails.
-    pub fn text(&self, gauges: Gauges) -> Result<Vec<u8>, prometheus::Error> {
+    pub fn text(&self, gauges: Gauges, locked_addresses: usize) -> Result<Vec<u8>, prometheus::Error> {
         let Gauges { cells, bindings, calls, facts, repeats, answer_bytes, overflows } = gauges;
         for (gauge, count) in [
             (&self.cells, cells),
@@ -235,6 +278,7 @@ impl Metrics {
             (&self.facts, facts),
             (&self.repeats, repeats),
             (&self.answer_bytes, answer_bytes),
+            (&self.locked_addresses, locked_addresses),
         ] {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
@@ -271,9 +315,12 @@ mod tests {
         metrics.streamed("bank", Route::Asset, 7);
         metrics.reloaded(Err(()));
         metrics.repeated("bank", Repeat::Joined);
+        metrics.switches(&Switches::default());
+        metrics.switch_turned("on");
+        metrics.failed_authentication("bank");
         metrics.shadowed("bank", Shadowed { rule: Rule::Hours, reason: "closed" });
         let gauges = Gauges { cells: 3, bindings: 2, calls: 4, facts: 7, repeats: 5, answer_bytes: 6, overflows: 1 };
-        let text = String::from_utf8(metrics.text(gauges).unwrap()).unwrap();
+        let text = String::from_utf8(metrics.text(gauges, 9).unwrap()).unwrap();
         for line in [
             r#"swaigate_requests_total{agent="bank",decision="refuse",reason="limited",route="swaig"} 1"#,
             r#"swaigate_gateway_seconds_bucket{agent="bank",route="swaig",le="0.0001"} 1"#,
@@ -290,6 +337,10 @@ mod tests {
             "swaigate_kept_answer_bytes 6",
             r#"swaigate_repeated_requests_total{agent="bank",how="joined"} 1"#,
             "swaigate_limiter_overflows 1",
+            r#"swaigate_switches{scope="caller"} 0"#,
+            r#"swaigate_switch_changes_total{action="on"} 1"#,
+            r#"swaigate_failed_authentication_total{agent="bank"} 1"#,
+            "swaigate_locked_addresses 9",
             concat!(r#"swaigate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {
             assert!(text.contains(line), "{line}\nnot in\n{text}");

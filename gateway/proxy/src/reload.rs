@@ -120,8 +120,9 @@ impl Reloader {
         match self.load_what_may_change() {
             Ok(policies) => {
                 let agents = policies.agents().len();
-                let policies = policies.with_schemas_of(&self.app.policies.load());
-                let before = self.app.policies.swap(Arc::new(policies));
+                let policies = Arc::new(policies.with_schemas_of(&self.app.policies.load()));
+                self.app.switches.know_callers_by(&policies);
+                let before = self.app.policies.swap(policies);
                 let after = self.app.policies.load();
                 self.app.metrics.keep_agents(&before, &after);
                 self.app.health.keep_agents(&after);
@@ -154,6 +155,7 @@ impl Reloader {
             ("admin", old.admin != new.admin),
             ("policies", old.policies != new.policies),
             ("state", old.state != new.state),
+            ("failed_authentication", old.failed_authentication != new.failed_authentication),
             ("audit", old.audit != new.audit),
             ("threads", old.threads != new.threads),
             ("connections", old.connections != new.connections),

@@ -20,6 +20,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use swaigate_core::{
     keys::MacKey,
     policy::{Policies, Seed, compile_for_upstream},
+    secret::Secret,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -28,21 +29,25 @@ use tokio::{
 
 use crate::{
     admin::Admin,
-    app::{App, Parts},
-    audit, clock,
+    app::{App, Board, Parts},
+    audit::{self, Audit},
+    clock,
     edge::Edge,
     gate::Gate,
     keys,
     metrics::Metrics,
     random,
     reload::{self, Reloader},
-    settings::{EmbeddedState, Settings, Shutdown},
-    state::{Bounds, Embedded},
+    settings::{self, EmbeddedState, Settings, Shutdown},
+    state::{Bounds, Embedded, FailedAttempts, Kept},
     upstream::Upstreams,
 };
 
 /// How often idle cells and dead bindings are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// What the admin token is for.
+const ADMIN_API: &str = "/v1/switches at the admin address";
 
 /// The read buffer of a connection in bytes: a head and a function call fit in, and ten thousand idle ones in memory.
 const READ_BUFFER: usize = 16 * 1024;
@@ -90,22 +95,21 @@ impl Gateway {
     pub fn run(self) -> anyhow::Result<()> {
         let Gateway { settings, policies, seed, config, companions } = self;
         check_addresses(&settings)?;
+        // Whatever can't be had is said before anything is opened.
+        let is_held = settings::emergency_mode()?;
+        let operator = Operator::of(&settings, config.is_some())?;
         allow_descriptors(settings.connections.max);
         announce(&settings, &policies, &seed);
+        operator.introduce(companions.is_empty());
         let metrics = Arc::new(Metrics::new()?);
         metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
         let (audit, writer) = audit::open(&settings.audit.path, settings.audit.queue, &metrics)
             .with_context(|| format!("{}: the audit log can't be opened", settings.audit.path.display()))?;
-        let app = Arc::new(App::new(Parts {
-            policies,
-            state: Box::new(Embedded::new(bounds(&settings.state))),
-            audit,
-            metrics,
-            body_budget: settings.bodies.budget,
-            body_timeout: settings.bodies.timeout,
-            keepalive: settings.connections.keepalive,
-        })?);
-        let mut server = server(&settings, &app);
+        let policies = Arc::new(policies);
+        let recorders = (audit.clone(), Arc::clone(&metrics));
+        let switches = Board::open(operator.kept, is_held, &policies, recorders, clock::now())?;
+        let app = app(&settings, policies, switches, (audit, metrics))?;
+        let mut server = server(&settings, &app, operator.token);
         companions.into_iter().for_each(|companion| {
             server.add_boxed_service(companion);
         });
@@ -118,6 +122,53 @@ impl Gateway {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// What the operator's side of the gateway needs.
+struct Operator {
+    /// The switches of before. Without a folder of its own, a gateway remembers them in memory only.
+    kept: Option<Kept>,
+    /// What the operator has to know.
+    token: Secret,
+}
+
+impl Operator {
+    fn of(settings: &Settings, has_folder: bool) -> anyhow::Result<Self> {
+        let folder = &settings.state.path;
+        if has_folder {
+            return Ok(Self { kept: Some(Kept::open(folder)?), token: keys::admin_token(folder)? });
+        }
+        tracing::warn!("without a gateway.yaml, emergency switches are in memory only: a restart turns them off");
+        Ok(Self { kept: None, token: random::password()? })
+    }
+
+    /// A token that is in no file is shown once, like the password that is made at start; not in a play for newcomers.
+    fn introduce(&self, is_for_operators: bool) {
+        if self.kept.is_none() && is_for_operators {
+            let token = self.token.expose_str().unwrap_or_default();
+            println!("Until the next start, the token for {ADMIN_API}: {token}");
+        }
+    }
+}
+
+fn app(
+    settings: &Settings,
+    policies: Arc<Policies>,
+    switches: Board,
+    (audit, metrics): (Audit, Arc<Metrics>),
+) -> anyhow::Result<Arc<App>> {
+    let failed = settings.failed_authentication;
+    Ok(Arc::new(App::new(Parts {
+        policies,
+        switches,
+        failures: FailedAttempts::new(failed.rules, failed.max_addresses),
+        state: Box::new(Embedded::new(bounds(&settings.state))),
+        audit,
+        metrics,
+        body_budget: settings.bodies.budget,
+        body_timeout: settings.bodies.timeout,
+        keepalive: settings.connections.keepalive,
+    })?))
 }
 
 fn bounds(state: &EmbeddedState) -> Bounds {
@@ -168,7 +219,7 @@ fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
     tracing::info!(address = %settings.admin.address, "metrics and health");
 }
 
-fn server(settings: &Settings, app: &Arc<App>) -> Server {
+fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret) -> Server {
     let conf = ServerConf {
         threads: settings.threads,
         // The drain is ours (see `Signals`); Pingora sleeps through its own, whatever is under way.
@@ -194,7 +245,8 @@ fn server(settings: &Settings, app: &Arc<App>) -> Server {
     }
     server.add_service(public);
 
-    let mut admin = Service::new("admin".to_owned(), HttpServer::new_app(Admin::new(Arc::clone(app))));
+    let admin = Admin::new(Arc::clone(app), settings.admin.address, admin_token);
+    let mut admin = Service::new("admin".to_owned(), HttpServer::new_app(admin));
     admin.add_tcp(&settings.admin.address.to_string());
     admin.threads = Some(1);
     server.add_service(admin);
@@ -231,10 +283,19 @@ impl BackgroundService for Sweeper {
         let mut ticks = interval(SWEEP);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.0.state.sweep(clock::now()),
+                _ = ticks.tick() => self.sweep(),
                 _ = shutdown.changed() => return,
             }
         }
+    }
+}
+
+impl Sweeper {
+    fn sweep(&self) {
+        let now = clock::now();
+        self.0.state.sweep(now);
+        self.0.failures.sweep(now);
+        self.0.switches.turn_off_overdue(now);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `policies/README.md` lists every key with its default and bounds. All paths in a file are relative to its folder.
 
+mod environment;
 mod files;
 mod sections;
 
@@ -15,11 +16,13 @@ use std::{
 
 use swaigate_core::{
     keys::{Key, KeyError, KeyRing},
+    lockout,
     policy::{Agent, Authentication, PublicUrl, Seed, compile},
     secret::Secret,
     yaml::{self, Mistake},
 };
 
+pub use environment::emergency_mode;
 pub use files::FileSecrets;
 
 /// How the process runs: what `gateway.yaml` says.
@@ -39,6 +42,8 @@ pub struct Settings {
     pub token_keys: Vec<TokenKey>,
     /// What is remembered between requests.
     pub state: EmbeddedState,
+    /// What becomes of addresses that send wrong credentials.
+    pub failed_authentication: FailedAuthentication,
     /// Where decisions are written down.
     pub audit: Audit,
     /// How many worker threads serve requests; at least 1.
@@ -95,6 +100,15 @@ pub struct EmbeddedState {
     pub max_answers: usize,
     /// The bytes of these answers, 64 KiB to 64 GiB.
     pub max_answer_bytes: usize,
+}
+
+/// How wrong credentials are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedAuthentication {
+    /// How the wait of an address grows.
+    pub rules: lockout::Rules,
+    /// How many addresses are remembered, 16 to 10,000,000.
+    pub max_addresses: usize,
 }
 
 /// The audit log.
@@ -184,6 +198,16 @@ pub fn load(path: &Path) -> Result<Settings, Vec<Mistake>> {
 pub fn keys_of(text: &str) -> BTreeSet<String> {
     let folder = Path::new("");
     yaml::keys_of(text, |fields| sections::settings(fields, folder, &FileSecrets::new(folder)))
+}
+
+/// Reads `gateway.yaml` where its secrets needn't be: for a command that talks to a gateway that has them.
+///
+/// # Errors
+/// All mistakes in it, or why it can't be read.
+pub fn load_without_secrets(path: &Path) -> Result<Settings, Vec<Mistake>> {
+    let name = path.display().to_string();
+    let text = files::text(path).map_err(|error| vec![Mistake::of_file(&name, error)])?;
+    yaml::read(&name, &text, |fields| sections::settings(fields, files::folder_of(path), &files::AnySecrets))
 }
 
 /// The settings of `swaigate run --upstream`: the defaults, at these addresses, with paths in the current folder.

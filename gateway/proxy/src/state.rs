@@ -5,11 +5,16 @@
 //! this trait assumes that there is one gateway only.
 
 mod embedded;
+mod failures;
+mod kept;
+mod written;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 pub use embedded::{Bounds, Embedded};
+pub use failures::FailedAttempts;
+pub use kept::Kept;
 use swaigate_core::{
     decide::{Answers, Denial, Lesson, Question},
     id::{FactKey, RepeatKey},
@@ -17,6 +22,7 @@ use swaigate_core::{
     verdict::Reply,
 };
 use tokio::sync::watch;
+pub use written::{NoSwitch, Written, WrittenScope};
 
 /// Where counts, bindings, calls and answers are kept.
 #[async_trait]

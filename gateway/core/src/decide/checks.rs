@@ -301,7 +301,7 @@ impl Asker<'_> {
 }
 
 /// An address as limits count it; all whose source isn't known are one.
-fn address_part(client: Option<IpAddr>) -> Part<IpAddr> {
+pub fn address_part(client: Option<IpAddr>) -> Part<IpAddr> {
     match client.map(|address| address.to_canonical()) {
         Some(IpAddr::V6(address)) => {
             let network = u128::from(address) & !u128::from(u64::MAX);

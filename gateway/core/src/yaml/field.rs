@@ -354,7 +354,11 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     SpanPrinter::new().spacing(Spacing::None).unsigned_duration_to_string(&duration)
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration as files have it.
+///
+/// # Errors
+/// What is wrong, to be put behind the name of the key.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     SpanParser::new().parse_unsigned_duration(text).map_err(|_| {
         format!("is {}; write a duration like `500ms`, `10s`, `5m` or `1h30m`, in hours at most", quoted(text))
     })
@@ -372,7 +376,7 @@ fn show_size(bytes: usize) -> String {
 }
 
 /// The known key that a misspelt one is most like, if it is like one.
-pub(crate) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     if key.len() > 64 {
         return None;
     }

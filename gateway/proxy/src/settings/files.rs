@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use swaigate_core::{policy::Secrets, secret::Secret, yaml::MAX_BYTES};
+use swaigate_core::{keys::MIN_KEY_BYTES, policy::Secrets, secret::Secret, yaml::MAX_BYTES};
 
 use super::fs;
 
@@ -59,6 +59,20 @@ impl Secrets for FileSecrets {
 
     fn file(&self, path: &str) -> Result<Secret, String> {
         self.read(&self.folder.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// Stands for secrets that nobody uses: each can be had, and is no secret.
+#[derive(Debug)]
+pub(super) struct AnySecrets;
+
+impl Secrets for AnySecrets {
+    fn env(&self, _name: &str) -> Option<Secret> {
+        Some(Secret::new([b'x'; MIN_KEY_BYTES]))
+    }
+
+    fn file(&self, _path: &str) -> Result<Secret, String> {
+        Ok(Secret::new([b'x'; MIN_KEY_BYTES]))
     }
 }
 

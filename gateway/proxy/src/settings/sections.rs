@@ -11,6 +11,7 @@ use std::{
 
 use swaigate_core::{
     keys::Key,
+    lockout,
     origin::Authority,
     policy::{PublicUrl, Secrets, secret_in_env, secret_in_file},
     yaml::{Field, Fields},
@@ -18,8 +19,8 @@ use swaigate_core::{
 use tracing::Level;
 
 use super::{
-    Admin, Audit, Bodies, Connections, EmbeddedState, Listener, Log, LogFormat, Settings, Shutdown, TokenKey,
-    is_loopback, key_ring,
+    Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Listener, Log, LogFormat, Settings,
+    Shutdown, TokenKey, is_loopback, key_ring,
 };
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
@@ -48,6 +49,7 @@ pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Sec
         policies,
         token_keys,
         state,
+        failed_authentication: fields.take("failed_authentication").section(failed_authentication),
         audit,
         threads: count(fields.take("threads"), 1..=1024, default_threads()),
         connections: fields.take("connections").section(connections),
@@ -72,6 +74,7 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
         policies: PathBuf::from("policies"),
         token_keys: Vec::new(),
         state: EmbeddedState::at(PathBuf::from("state")),
+        failed_authentication: FailedAuthentication::default(),
         audit: Audit { path: PathBuf::from("audit/audit.jsonl"), queue: 8192 },
         threads: default_threads(),
         connections: Connections::default(),
@@ -236,6 +239,19 @@ fn state(fields: &mut Fields<'_>, folder: &Path) -> EmbeddedState {
     })
 }
 
+fn failed_authentication(fields: &mut Fields<'_>) -> FailedAuthentication {
+    let FailedAuthentication { rules: default, max_addresses } = FailedAuthentication::default();
+    let free = fields.take("free").integer(0..=1000).and_then(|free| u32::try_from(free).ok());
+    let delay = fields.take("delay").duration(MOMENT..=60 * MINUTE).unwrap_or(default.delay);
+    let max_delay = fields.take("max_delay").duration(delay..=DAY).unwrap_or(default.max_delay.max(delay));
+    // Whoever is forgotten doesn't wait, so nobody is forgotten while they wait.
+    let forget = fields.take("forget").duration(max_delay..=7 * DAY).unwrap_or(default.forget.max(max_delay));
+    FailedAuthentication {
+        rules: lockout::Rules { free: free.unwrap_or(default.free), delay, max_delay, forget },
+        max_addresses: count(fields.take("max_addresses"), 16..=10_000_000, max_addresses),
+    }
+}
+
 fn connections(fields: &mut Fields<'_>) -> Connections {
     let default = Connections::default();
     Connections {
@@ -281,6 +297,13 @@ fn default_threads() -> usize {
 
 const MOMENT: Duration = Duration::from_millis(10);
 const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Default for FailedAuthentication {
+    fn default() -> Self {
+        Self { rules: lockout::Rules::default(), max_addresses: 100_000 }
+    }
+}
 
 impl Default for Connections {
     fn default() -> Self {

@@ -79,6 +79,11 @@ fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
             max_answer_bytes: 64 << 20
         }
     );
+    let [delay, max_delay, forget] = [1, 900, 3600].map(Duration::from_secs);
+    assert_eq!(
+        without.failed_authentication,
+        FailedAuthentication { rules: lockout::Rules { free: 5, delay, max_delay, forget }, max_addresses: 100_000 }
+    );
     assert_eq!(without.audit, Audit { path: "audit/audit.jsonl".into(), queue: 8192 });
     let [header_timeout, keepalive, timeout, drain] = [10, 75, 30, 120].map(Duration::from_secs);
     assert_eq!(without.connections, Connections { max: 10_000, header_timeout, keepalive });
@@ -97,6 +102,7 @@ admin: { address: \"[::1]:9000\" }
 policies: agents/
 token_keys: [{ id: new, secret_file: key.txt }, { id: old, secret_file: old.txt }]
 state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_facts: 19, max_answers: 18, max_answer_bytes: 64KiB } }
+failed_authentication: { free: 0, delay: 2s, max_delay: 3s, forget: 4s, max_addresses: 19 }
 audit: { path: /var/log/audit.jsonl, queue: 1 }
 threads: 3
 connections: { max: 5, header_timeout: 1s, keepalive: 2s }
@@ -124,12 +130,38 @@ shutdown: { delay: 5s, drain: 10s }
             max_answer_bytes: 64 << 10
         }
     );
+    assert_eq!(
+        settings.failed_authentication,
+        FailedAuthentication {
+            rules: lockout::Rules { free: 0, delay: seconds(2), max_delay: seconds(3), forget: seconds(4) },
+            max_addresses: 19
+        }
+    );
     assert_eq!(settings.audit, Audit { path: "/var/log/audit.jsonl".into(), queue: 1 });
     assert_eq!(settings.threads, 3);
     assert_eq!(settings.connections, Connections { max: 5, header_timeout: seconds(1), keepalive: seconds(2) });
     assert_eq!(settings.bodies, Bodies { budget: 64 << 20, timeout: seconds(2) });
     assert_eq!(settings.log, Log { level: Level::DEBUG, format: LogFormat::Json });
     assert_eq!(settings.shutdown, Shutdown { delay: seconds(5), drain: seconds(10) });
+}
+
+/// A wait that is given alone changes those that must not be shorter.
+#[test]
+fn waits_after_wrong_credentials_grow_together() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let rules = settings("failed_authentication: { delay: 20m }\n").failed_authentication.rules;
+    assert_eq!((rules.delay, rules.max_delay, rules.forget), (minutes(20), minutes(20), minutes(60)));
+    let rules = settings("failed_authentication: { max_delay: 2h }\n").failed_authentication.rules;
+    assert_eq!((rules.max_delay, rules.forget), (minutes(120), minutes(120)));
+}
+
+#[test]
+fn secrets_need_not_be_there_for_whoever_only_asks_where_the_gateway_is() {
+    let keys = "token_keys: [{ id: a, secret_env: SWAIGATE_TEST_UNSET }, { id: b, secret_file: none.txt }]\n";
+    let folder = Folder::new(&[("gateway.yaml", &format!("{LISTEN}{keys}admin: {{ address: \"127.0.0.1:9000\" }}\n"))]);
+    assert_eq!(folder.load().unwrap_err().len(), 2);
+    let settings = load_without_secrets(&folder.path("gateway.yaml")).unwrap();
+    assert_eq!((settings.admin.address, settings.state.path), (address("127.0.0.1:9000"), folder.path("state")));
 }
 
 #[test]
@@ -223,6 +255,19 @@ fn each_mistake_has_its_place_and_its_words() {
         ),
         ("L\nstate: { redis: {} }", "3:10: a Redis store is not in this version; use `embedded`"),
         ("L\nstate: { embedded: { max_cells: 1 } }", "3:33: `max_cells` is 1; it must be from 16 to 10000000"),
+        ("L\nfailed_authentication: { free: 1001 }", "3:32: `free` is 1001; it must be from 0 to 1000"),
+        (
+            "L\nfailed_authentication: { delay: 10s, max_delay: 5s }",
+            "3:49: `max_delay` is `5s`; it must be from 10s to 24h",
+        ),
+        (
+            "L\nfailed_authentication: { max_delay: 2h, forget: 1h }",
+            "3:49: `forget` is `1h`; it must be from 2h to 168h",
+        ),
+        (
+            "L\nfailed_authentication: { max_addresses: 1 }",
+            "3:41: `max_addresses` is 1; it must be from 16 to 10000000",
+        ),
         ("L\naudit: { queue: 0 }", "3:17: `queue` is 0; it must be from 1 to 1000000"),
         ("L\nthreads: 0", "3:10: `threads` is 0; it must be from 1 to 1024"),
         ("L\nconnections: { max: 0 }", "3:21: `max` is 0; it must be from 1 to 1000000"),
