@@ -3,13 +3,16 @@
 use std::{
     io::Write,
     process::{Command, Stdio},
+    thread,
+    time::Instant,
 };
 
 use crate::harness::{
     agent::Sdk,
     gateway::{Folder, GATEWAY_PASSWORD, GATEWAY_USER, Gateway, OTHER_PASSWORD, PROGRAM, Policy},
-    http::without_userinfo,
+    http::{Request, without_userinfo},
     platform::{Call, Platform},
+    raw::Raw,
     until,
 };
 
@@ -122,4 +125,80 @@ fn passwords_may_hold_colons_and_are_compared_whole() {
     let users =
         [(GATEWAY_USER, longer.as_str()), (GATEWAY_USER, &GATEWAY_PASSWORD[1..]), ("SignalWire", GATEWAY_PASSWORD)];
     assert_eq!(statuses(&gateway, &users), [401, 401, 401]);
+}
+
+/// How many of so many wrong passwords, each its own, were looked at, and how many refused unseen.
+fn guess(gateway: &Gateway, path: &str, times: usize, salt: usize) -> (usize, usize) {
+    let mut connection = Raw::connect(gateway.listen());
+    let url = format!("{}{path}", gateway.origin());
+    let mut statuses = (0..times).map(|time| {
+        let password = format!("a-wrong-password-{salt}-{time}");
+        connection.request(&Request::get(&url).with_user(GATEWAY_USER, &password));
+        let answer = connection.read().expect("the connection is kept");
+        let is_locked = answer.head.to_ascii_lowercase().contains("retry-after: ");
+        assert!(matches!((answer.status, is_locked), (401, false) | (429, true)), "{}", answer.head);
+        answer.status
+    });
+    let seen = statuses.by_ref().filter(|status| *status == 401).count();
+    (seen, times - seen)
+}
+
+#[test]
+fn ten_thousand_failures_from_the_platforms_own_address_stop_no_real_call() {
+    let (_, hashed) = hash(HASHED);
+    let users = format!(
+        "users: [{{ username: signalwire, password_env: GATEWAY_PASSWORD }}, \
+         {{ username: signalwire, password_hash: \"{hashed}\" }}, {{ username: late, password_hash: \"{hashed}\" }}]"
+    );
+    // Another agent has no hashes: there each guess is told at once, and counts.
+    let (bank, shop) = (policy().platform(&users), policy().named("shop").at("/shop"));
+    let gateway = Gateway::start("", &[&bank, &shop]);
+    let call = Call::new();
+    let document = gateway.platform().fetch(&call);
+    assert_eq!(statuses(&gateway, &[(GATEWAY_USER, HASHED)]), [200], "it is verified once");
+
+    let gateway = &gateway;
+    let guesses: Vec<(usize, usize)> = thread::scope(|scope| {
+        let paths = ["/bank", "/shop"].into_iter().cycle().take(8).enumerate();
+        let threads: Vec<_> = paths.map(|(salt, path)| scope.spawn(move || guess(gateway, path, 1250, salt))).collect();
+        let mut calls = 0;
+        while calls < 20 || threads.iter().any(|thread| !thread.is_finished()) {
+            let real = [(GATEWAY_USER, GATEWAY_PASSWORD), (GATEWAY_USER, HASHED)];
+            assert_eq!(statuses(gateway, &real), [200, 200], "real calls begin");
+            let answer =
+                Platform::call_function(&document, &call, "get_balance", &serde_json::json!({ "account": "1" }));
+            assert_eq!(answer.response(), "Balance of 1 is $150.00", "and go on");
+            calls += 1;
+        }
+        threads.into_iter().map(|thread| thread.join().expect("no guess went wrong")).collect()
+    });
+    let (seen, unseen) = guesses.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    assert_eq!(seen + unseen, 10_000);
+    // Of the guesses at hashes, hardly any was worth a hash.
+    let hashed = guesses.iter().step_by(2).map(|(seen, _)| seen).sum::<usize>();
+    assert!(hashed < 60, "{hashed}");
+    let failed = |agent: &str| gateway.metric(&format!("swaigate_failed_authentication_total{{agent=\"{agent}\"}}"));
+    assert_eq!((failed("bank"), failed("shop")), (hashed as u64, 5_000));
+    assert_eq!(gateway.metric("swaigate_locked_addresses"), 1);
+
+    // A hashed password that nobody has used since the start has to wait.
+    let late = gateway.platform().with_user("late", HASHED).fetch_request("", &call).send();
+    assert_eq!((late.status, gateway.reason_of(&late)), (429, "credentials_locked".to_owned()));
+    let rest: u64 = late.header("retry-after").and_then(|rest| rest.parse().ok()).expect("it says how long");
+    assert!((600..=900).contains(&rest), "{rest}");
+}
+
+#[test]
+fn a_wait_is_over_when_it_says_so_and_what_was_verified_stays() {
+    let (_, hashed) = hash(HASHED);
+    let users = format!("users: [{{ username: signalwire, password_hash: \"{hashed}\" }}]");
+    let settings = "failed_authentication: { free: 2, delay: 2s, max_delay: 2s }";
+    let gateway = Gateway::start(settings, &[&policy().platform(&users)]);
+    let wrong = (GATEWAY_USER, "a-password-that-is-not-the-one");
+    let right = (GATEWAY_USER, HASHED);
+    assert_eq!(statuses(&gateway, &[wrong, wrong, wrong, wrong, right]), [401, 401, 401, 429, 429]);
+    let started = Instant::now();
+    until("the wait is over", || (statuses(&gateway, &[right]) == [200]).then_some(()));
+    assert!(started.elapsed().as_secs() < 15);
+    assert_eq!(statuses(&gateway, &[wrong, wrong, right, right]), [401, 429, 200, 200]);
 }

@@ -224,7 +224,14 @@ impl Folder {
 
     /// Starts a gateway here and waits until it serves.
     pub(crate) fn start(self, arguments: &[&str]) -> Gateway {
-        let process = Process::start(self.command(arguments), self.root.path());
+        self.start_told(arguments, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_told(self, arguments: &[&str], env: &[(&str, &str)]) -> Gateway {
+        let mut command = self.command(arguments);
+        command.envs(env.iter().copied());
+        let process = Process::start(command, self.root.path());
         let mut gateway = Gateway { folder: self, process };
         gateway.wait();
         gateway
@@ -264,6 +271,17 @@ impl Gateway {
     pub(crate) fn restart(mut self) -> Self {
         self.process.signal("TERM");
         assert_eq!(self.process.exit().code(), Some(0), "{}", self.process.stderr());
+        self.start_again()
+    }
+
+    /// Kills it, whatever it is doing, and starts another one in the same folder.
+    pub(crate) fn crash(mut self) -> Self {
+        self.process.signal("KILL");
+        assert_eq!(self.process.exit().code(), None);
+        self.start_again()
+    }
+
+    fn start_again(mut self) -> Self {
         let command = self.folder.command(&["run", "--config", "gateway.yaml"]);
         self.process = Process::start(command, self.folder.root.path());
         self.wait();
