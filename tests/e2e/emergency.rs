@@ -331,6 +331,7 @@ fn the_api_is_for_whoever_has_the_token_and_no_page_in_a_browser() {
         assert_eq!(gateway.admin(path).status, 200, "{path}");
     }
     assert_eq!(good.clone().header("Host", "localhost:9901").send().status, 201);
+    assert_eq!(good.clone().header("Host", "127.0.0.1:19901").send().status, 200, "by a forwarded port");
     assert_eq!(with(&format!("bearer {token}")).send().status, 200, "the scheme has no case");
 }
 

@@ -3,7 +3,7 @@
 
 mod api;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -23,9 +23,9 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// For this gateway, at this address; whoever changes something has to know the token.
-    pub fn new(app: Arc<App>, address: SocketAddr, token: Secret) -> Self {
-        Self { api: Api { app: Arc::clone(&app), token, address }, app }
+    /// For this gateway; whoever changes something has to know the token.
+    pub fn new(app: Arc<App>, token: Secret) -> Self {
+        Self { api: Api { app: Arc::clone(&app), token }, app }
     }
 
     fn answer(&self, method: &Method, path: &str) -> (StatusCode, &'static str, Vec<u8>) {

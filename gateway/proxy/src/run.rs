@@ -245,7 +245,7 @@ fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret) -> Server {
     }
     server.add_service(public);
 
-    let admin = Admin::new(Arc::clone(app), settings.admin.address, admin_token);
+    let admin = Admin::new(Arc::clone(app), admin_token);
     let mut admin = Service::new("admin".to_owned(), HttpServer::new_app(admin));
     admin.add_tcp(&settings.admin.address.to_string());
     admin.threads = Some(1);

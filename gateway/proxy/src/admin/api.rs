@@ -1,6 +1,10 @@
 //! `/v1/switches`: what is turned off, and by whom. Each request needs the token of the state's folder.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use http::{Method, StatusCode, header};
@@ -38,8 +42,6 @@ pub(super) struct Api {
     pub(super) app: Arc<App>,
     /// What whoever asks has to know.
     pub(super) token: Secret,
-    /// Where it listens.
-    pub(super) address: SocketAddr,
 }
 
 /// An answer: a status, and JSON.
@@ -106,10 +108,7 @@ impl Api {
     /// A page of another site can make a browser ask here, under a name that it has led to this address. Browsers say so.
     fn is_asked_directly(&self, head: &RequestHeader) -> bool {
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let is_own = host.parse() == Ok(self.address) || host.parse() == Ok(self.address.ip());
-        let is_localhost =
-            matches!(host.strip_prefix("localhost"), Some(rest) if rest.is_empty() || rest.starts_with(':'));
-        !head.headers.contains_key(header::ORIGIN) && (is_own || is_localhost)
+        !head.headers.contains_key(header::ORIGIN) && is_loopback(host)
     }
 
     fn is_operators(&self, head: &RequestHeader) -> bool {
@@ -188,6 +187,14 @@ impl Api {
     }
 }
 
+/// Whether a host, perhaps with a port, is this machine and no name that somebody else could lead here.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let ip = host.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| bare.parse::<IpAddr>());
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    ip.map_or(name.eq_ignore_ascii_case("localhost"), |ip| ip.to_canonical().is_loopback())
+}
+
 fn listed<'n>(names: impl Iterator<Item = &'n AgentName>) -> String {
     let names: Vec<String> = names.take(10).map(|name| format!("`{name}`")).collect();
     format!("{} {}", if names.len() == 1 { "is" } else { "are" }, names.join(", "))
@@ -220,4 +227,19 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 
 fn error(status: StatusCode, problem: impl std::fmt::Display) -> Answer {
     json(status, &serde_json::json!({ "error": problem.to_string() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_asked_directly() {
+        for host in ["127.0.0.1", "127.0.0.1:9901", "[::1]", "[::1]:9901", "localhost", "LocalHost:1", "127.8.8.8:1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "agents.example.com", "localhost.example.com:80", "127.0.0.1.example.com", "10.0.0.1:9901"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
 }
