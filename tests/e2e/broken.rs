@@ -208,7 +208,7 @@ fn an_exchange_that_never_ends_is_ended() {
     let gateway = policy.start();
     let call = Call::new();
     let document = gateway.platform_of("/broken/swaig-silent").fetch_with("?seconds=20", &call);
-    let answer = Platform::call_function(&document, &call, "check_order", &json!({}));
+    let answer = Platform::call_function(&document, &call, "check_order", &json!({ "order": "7" }));
     assert_eq!(answer.response(), SLOW);
     let late = until("the end is recorded", || gateway.audit().into_iter().find(|r| r["event"] == "late_answer"));
     assert_eq!(late["reason"], "agent_timeout");

@@ -47,7 +47,9 @@ fn the_eleventh_call_is_refused_with_the_policys_sentence() {
         // Another function of the same caller counts with it, in another call too; another caller is free.
         let again = call.again();
         let second = gateway.platform().fetch(&again);
-        let said = Platform::call_function(&second, &again, "transfer_funds", &json!({ "amount": 1 })).response();
+        let said =
+            Platform::call_function(&second, &again, "transfer_funds", &json!({ "to_account": "1", "amount": 1 }))
+                .response();
         assert_eq!(said, "Slow down, please.", "{sdk:?}");
         let other = Call::new();
         assert!(ask(&gateway.platform().fetch(&other), &other).starts_with("Balance"), "{sdk:?}");
@@ -181,13 +183,15 @@ fn a_text_message_and_a_chat_are_refused_in_their_own_form() {
     let gateway = Policy::of(Sdk::Rust.shared().address).and("limits: [{ per: caller, allow: 1, every: 1h }]").start();
     let platform = gateway.platform();
     let call = Call::new();
-    let message = json!({ "message": { "message_id": call.id, "direction": "inbound", "type": "sms",
-        "from": call.from, "to": "+15559990001", "body": "hello" }, "params": {} });
+    let message = |id: &str| {
+        json!({ "message": { "message_id": id, "direction": "inbound", "type": "sms",
+        "from": call.from, "to": "+15559990001", "body": "hello" }, "params": {} })
+    };
     let ask = |body: &serde_json::Value| {
         Request::post(&platform.url, body.to_string()).with_user(&platform.user, &platform.password).send()
     };
-    assert_eq!(gateway.reason_of(&ask(&message)), "ok");
-    let refused = ask(&message);
+    assert_eq!(gateway.reason_of(&ask(&message(&call.id))), "ok");
+    let refused = ask(&message(&Call::new().id));
     assert_eq!(gateway.record_of(&refused)["medium"], "messaging");
     assert_eq!(refused.json()["sections"]["main"], json!([{ "reply": { "body": SAID } }]));
 

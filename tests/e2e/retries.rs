@@ -60,7 +60,7 @@ fn what_the_agent_may_have_read_is_not_sent_again() {
     let call = Call::new();
     let document = gateway.platform_of("/broken/swaig-cut-head").fetch(&call);
     let before = tap.seen().len();
-    let answer = Platform::call_function(&document, &call, "check_order", &json!({}));
+    let answer = Platform::call_function(&document, &call, "check_order", &json!({ "order": "7" }));
     assert_eq!(gateway.reason_of(&answer), "agent_broken");
     assert_eq!(tap.seen().len() - before, 1);
 }
