@@ -182,6 +182,15 @@ impl<'t> Node<'t> {
         out
     }
 
+    /// The places in the text of an array's items, or of an object's members with their keys.
+    pub fn part_spans(&self) -> Vec<Range<usize>> {
+        match &self.value {
+            Value::Array(items) => items.iter().map(|item| item.span.clone()).collect(),
+            Value::Object(members) => members.iter().map(|member| member.start..member.node.span.end).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+        }
+    }
+
     fn write_canonical(&self, out: &mut Vec<u8>) {
         match &self.value {
             Value::Null => out.extend_from_slice(b"null"),
@@ -243,30 +252,64 @@ impl Edits {
         self.edits.push((span, with.into()));
     }
 
-    /// Adds a member at the front of an object. `value` is JSON.
+    /// Adds a member at the front of an object. `value` is JSON. Of an object that may be empty, all at once:
+    /// [`Edits::insert_members`].
     pub fn insert_member(&mut self, object: &Node<'_>, key: &str, value: &str) {
-        let comma = if object.members().is_empty() { "" } else { "," };
+        self.insert_members(object, &[(key, value)]);
+    }
+
+    /// Adds members at the front of an object. Their values are JSON.
+    pub fn insert_members(&mut self, object: &Node<'_>, members: &[(&str, &str)]) {
+        let mut added: Vec<_> = members.iter().map(|(key, value)| format!("{}:{value}", quote(key))).collect();
+        if !object.members().is_empty() {
+            added.push(String::new());
+        }
         let at = object.span.start + 1;
-        self.edits.push((at..at, format!("{}:{value}{comma}", quote(key))));
+        self.edits.push((at..at, added.join(",")));
+    }
+
+    /// Adds an item at an array's front. It is JSON.
+    pub fn insert_first(&mut self, array: &Node<'_>, item: &str) {
+        let comma = if array.items().is_empty() { "" } else { "," };
+        let at = array.span.start + 1;
+        self.edits.push((at..at, format!("{item}{comma}")));
+    }
+
+    /// Adds items at an array's end. They are JSON.
+    pub fn insert_last(&mut self, array: &Node<'_>, items: &[String]) {
+        let comma = if array.items().is_empty() { "" } else { "," };
+        let at = array.span.end - 1;
+        self.edits.push((at..at, format!("{comma}{}", items.join(","))));
+    }
+
+    /// Adds text at a string's end.
+    pub fn append_text(&mut self, string: &Node<'_>, text: &str) {
+        let quoted = quote(text);
+        let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+        let at = string.span.end - 1;
+        self.edits.push((at..at, inner.to_owned()));
     }
 
     /// Takes those members out of an object for which `remove` says so, with the commas that go with them.
     pub fn remove_members(&mut self, object: &Node<'_>, remove: impl Fn(&str) -> bool) {
         let members = object.members();
-        let spans: Vec<_> = members.iter().map(|member| member.start..member.node.span.end).collect();
+        let spans = object.part_spans();
         self.remove_listed(&spans, |i| members.get(i).is_some_and(|member| remove(&member.key)));
     }
 
-    /// Takes those items out of an array whose places are listed, in ascending order, with the commas that go with them
-    /// and all edits within them.
-    pub fn remove_items(&mut self, array: &Node<'_>, places: &[usize]) {
-        let spans: Vec<_> = array.items().iter().map(|item| item.span.clone()).collect();
-        let removed: Vec<_> = places.iter().filter_map(|place| spans.get(*place)).collect();
-        self.edits.retain(|(span, _)| {
-            let next = removed.partition_point(|item| item.end <= span.start);
-            removed.get(next).is_none_or(|item| span.end <= item.start)
-        });
+    /// Takes items out of an array, or members out of an object, with the commas that go with them. `places` are theirs,
+    /// in ascending order.
+    pub fn remove_places(&mut self, around: &Node<'_>, places: &[usize]) {
+        let spans = around.part_spans();
         self.remove_listed(&spans, |i| places.binary_search(&i).is_ok());
+    }
+
+    /// Forgets all edits that touch one of these spans, which are in ascending order and apart.
+    pub fn forget_within(&mut self, spans: &[Range<usize>]) {
+        self.edits.retain(|(span, _)| {
+            let next = spans.partition_point(|gone| gone.end <= span.start);
+            spans.get(next).is_none_or(|gone| span.end <= gone.start)
+        });
     }
 
     /// `spans` are those of all that is listed between two brackets.

@@ -8,7 +8,7 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | 0 | [`id`], [`json`], [`origin`], [`secret`], [`time`] | nouns |
+//! | 0 | [`id`], [`json`], [`origin`], [`secret`], [`time`], [`verb`] | nouns |
 //! | 1 | [`argon2id`], [`keys`], [`lockout`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
 //! | 2 | [`basic`], [`signature`], [`token`] | proofs |
 //! | 2 | [`code`], [`hours`], [`input`], [`pattern`], [`redact`], [`schema`], [`turns`] | what the rules of functions are made of |
@@ -23,6 +23,7 @@ pub mod json;
 pub mod origin;
 pub mod secret;
 pub mod time;
+pub mod verb;
 
 pub mod argon2id;
 pub mod keys;

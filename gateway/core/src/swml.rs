@@ -4,8 +4,12 @@
 //! place that no page of the platform's documentation names is found all the same. It says what stands where; whose a URL
 //! is, and what becomes of it, is decided elsewhere.
 
+mod outline;
+mod walk;
+
 use std::borrow::Cow;
 
+pub use outline::{Ai, Destination, Names, Outline, Verb, outline};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -29,14 +33,55 @@ pub struct Survey<'d> {
     pub keys: Vec<(&'d Node<'d>, &'d Member<'d>)>,
     /// How many AIs there are, one after the other or one instead of the other.
     pub sessions: usize,
-    /// Functions that the platform runs by itself, by name.
-    pub data_maps: Vec<&'d str>,
-    /// Webhook URLs that the platform makes from a template: the function's name, or the key.
-    pub templated: Vec<&'d str>,
-    /// The definitions of functions, in the order they stand.
-    pub definitions: Vec<&'d Node<'d>>,
-    /// The function whose definition is being walked through.
-    within: &'d str,
+    /// Webhook URLs that the platform makes from a template: each with the function's name, or the key.
+    pub templated: Vec<(&'d Node<'d>, &'d str)>,
+    /// The definitions of functions, in the order they begin.
+    pub definitions: Vec<Definition<'d>>,
+    /// Where the platform is made to ask or send, in another protocol than http, or where a template says.
+    pub addresses: Vec<Address<'d>>,
+    /// The definition that is being walked through, by its place in [`Survey::definitions`].
+    within: Option<usize>,
+    /// How deep in data the walk is, which the platform keeps and passes on, and doesn't act on.
+    data: usize,
+}
+
+/// Where something stands: which one it is of an array's items, or of an object's members.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'d> {
+    /// The array or the object; `None` for the root.
+    pub around: Option<&'d Node<'d>>,
+    /// Which one of its items or members.
+    pub place: usize,
+    /// Where the object stands, if it is an item of an array.
+    pub item: Option<(&'d Node<'d>, usize)>,
+}
+
+/// The definition of a function.
+#[derive(Debug)]
+pub struct Definition<'d> {
+    /// The definition.
+    pub node: &'d Node<'d>,
+    /// The function's name; empty if it has none.
+    pub name: &'d str,
+    /// Where it stands.
+    pub at: At<'d>,
+    /// Whether the platform runs the function by itself.
+    pub has_data_map: bool,
+    /// Whether the platform makes its URL from a template.
+    pub is_templated: bool,
+}
+
+/// A text that says whom the platform is to ask or to send to, and that is no http URL.
+#[derive(Debug)]
+pub struct Address<'d> {
+    /// The text.
+    pub node: &'d Node<'d>,
+    /// Its key.
+    pub key: &'d str,
+    /// The definition in which it stands, by its place in [`Survey::definitions`].
+    pub within: Option<usize>,
+    /// Where the item of `includes` or `mcp_servers` stands whose URL it is.
+    pub source: Option<At<'d>>,
 }
 
 /// A URL and its place.
@@ -54,6 +99,23 @@ pub struct UrlPlace<'d> {
     pub place: Place<'d>,
     /// The digest of the function's published parameters; zeros without any.
     pub schema: [u8; 8],
+    /// The definition in which it stands, by its place in [`Survey::definitions`].
+    pub within: Option<usize>,
+    /// What it makes the platform do.
+    pub reach: Reach,
+    /// Where the item of `includes` or `mcp_servers` stands whose URL it is.
+    pub source: Option<At<'d>>,
+}
+
+/// What a URL makes the platform do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Ask whoever is there, or send to them.
+    Asks,
+    /// Fetch a file to play or to send.
+    Fetches,
+    /// Nothing: it is data, or words.
+    Nothing,
 }
 
 /// Where a URL stands.
@@ -105,7 +167,7 @@ pub fn as_json(text: &str) -> Result<Cow<'_, str>, NotJson> {
 /// Looks through a document, an answer or a list of function definitions.
 pub fn survey<'d>(root: &'d Node<'d>) -> Survey<'d> {
     let mut survey = Survey::default();
-    survey.walk(root, Context { key: "", outer: "", object: None });
+    survey.walk(root, Context::ROOT);
     survey
 }
 
@@ -127,17 +189,7 @@ pub fn is_template(text: &str) -> bool {
     text.contains("${") || text.contains("%{")
 }
 
-#[derive(Clone, Copy)]
-struct Context<'d> {
-    /// The nearest key.
-    key: &'d str,
-    /// The key of the object that has it.
-    outer: &'d str,
-    /// That object.
-    object: Option<&'d Node<'d>>,
-}
-
-// === impl Place, Survey ===
+// === impl Place ===
 
 impl<'d> Place<'d> {
     /// The string that is the URL; `None` if it is inherited.
@@ -147,166 +199,6 @@ impl<'d> Place<'d> {
             Place::OfFunction(place) => place.own,
             Place::Default(defaults) => defaults.get("web_hook_url"),
         }
-    }
-}
-
-impl<'d> Survey<'d> {
-    fn walk(&mut self, node: &'d Node<'d>, context: Context<'d>) {
-        match &node.value {
-            Value::Object(_) if is_definition(node) => self.function(node, None),
-            Value::Object(members) => self.object(node, members, context.key),
-            Value::Array(items) if context.key == "mcp_servers" => self.mcp_servers(node, items, context),
-            Value::Array(items) => items.iter().for_each(|item| self.walk(item, context)),
-            Value::String(text) => self.string(node, text, context),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-
-    fn mcp_servers(&mut self, list: &'d Node<'d>, servers: &'d [Node<'d>], context: Context<'d>) {
-        for (place, server) in servers.iter().enumerate() {
-            let url = server.get("url").and_then(|node| node.as_str().and_then(origin::parse).map(|url| (node, url)));
-            let Some((node, url)) = url else {
-                self.walk(server, context);
-                continue;
-            };
-            self.url(url, Kind::Callback, "", "mcp_servers", Place::McpServer(node, list, place));
-            self.look_at_keys(server);
-            for member in server.members().iter().filter(|member| member.key != "url") {
-                self.walk(&member.node, Context { key: &member.key, outer: "mcp_servers", object: Some(server) });
-            }
-        }
-    }
-
-    fn look_at_keys(&mut self, object: &'d Node<'d>) {
-        let named = object.members().iter().filter(|member| member.key.contains("://"));
-        self.keys.extend(named.map(|member| (object, member)));
-    }
-
-    fn object(&mut self, node: &'d Node<'d>, members: &'d [Member<'d>], outer: &'d str) {
-        self.look_at_keys(node);
-        let definitions = node.get("functions").map(Node::items).unwrap_or_default();
-        let holds_functions = definitions.iter().any(Node::is_object);
-        let defaults = node.get("defaults").filter(|_| holds_functions);
-        for member in members {
-            match member.key.as_ref() {
-                "functions" if holds_functions => {
-                    for definition in definitions {
-                        match definition.value {
-                            Value::Object(_) => self.function(definition, defaults),
-                            _ => self.walk(definition, Context { key: "functions", outer, object: Some(node) }),
-                        }
-                    }
-                }
-                "defaults" if holds_functions && member.node.is_object() => self.defaults(&member.node),
-                key => {
-                    // Sidecars listen beside an AI, and send no summary.
-                    self.sessions += usize::from(matches!(key, "ai" | "amazon_bedrock") && member.node.is_object());
-                    self.walk(&member.node, Context { key, outer, object: Some(node) });
-                }
-            }
-        }
-    }
-
-    fn defaults(&mut self, defaults: &'d Node<'d>) {
-        self.look_at_keys(defaults);
-        for member in defaults.members() {
-            let url = member.node.as_str().filter(|_| member.key == "web_hook_url").and_then(origin::parse);
-            match url {
-                Some(url) => self.url(url, Kind::Tool, "", "web_hook_url", Place::Default(defaults)),
-                None => {
-                    self.walk(&member.node, Context { key: &member.key, outer: "defaults", object: Some(defaults) });
-                }
-            }
-        }
-    }
-
-    fn function(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>) {
-        self.look_at_keys(definition);
-        let name = function_name(definition);
-        self.definitions.push(definition);
-        if definition.get("data_map").is_some() {
-            self.data_maps.push(name);
-        }
-        let has_own_url = self.web_hook(definition, defaults, name);
-        let around = std::mem::replace(&mut self.within, name);
-        for member in definition.members().iter().filter(|member| !has_own_url || member.key != "web_hook_url") {
-            self.walk(&member.node, Context { key: &member.key, outer: "functions", object: Some(definition) });
-        }
-        self.within = around;
-    }
-
-    /// What a URL under this key is called in notes.
-    fn what(&self, key: &'d str) -> &'d str {
-        if self.within.is_empty() { key } else { self.within }
-    }
-
-    /// Whether the function has a URL of its own, which is dealt with then.
-    fn web_hook(&mut self, definition: &'d Node<'d>, defaults: Option<&'d Node<'d>>, name: &'d str) -> bool {
-        let own = definition.get("web_hook_url");
-        // Nothing can be called that has no name.
-        let inherits = own.is_none() && definition.get("data_map").is_none() && !name.is_empty();
-        let inherited = defaults.filter(|_| inherits).and_then(|defaults| defaults.get("web_hook_url"));
-        let Some(text) = own.or(inherited).and_then(Node::as_str) else { return false };
-        let Some(url) = origin::parse(text) else {
-            if is_template(text) {
-                self.templated.push(name);
-            }
-            return false;
-        };
-        let names_token = |node: &Node<'_>| node.get("meta_data_token").is_some();
-        let place = FunctionPlace {
-            definition,
-            own,
-            has_metadata_token: names_token(definition) || defaults.is_some_and(names_token),
-            // Where the defaults have a URL of their own, the credentials beside it go or stay with that.
-            credentials: defaults.filter(|defaults| own.is_some() && defaults.get("web_hook_url").is_none()),
-        };
-        let is_hook = name.parse().is_ok_and(|name: FunctionName| name.is_hook());
-        let kind = if is_hook { Kind::Hook } else { Kind::Tool };
-        let schema = schema_digest(definition);
-        self.urls.push(UrlPlace {
-            url,
-            kind,
-            function: name,
-            what: if name.is_empty() { "web_hook_url" } else { name },
-            place: Place::OfFunction(place),
-            schema,
-        });
-        own.is_some()
-    }
-
-    fn string(&mut self, node: &'d Node<'d>, text: &'d str, context: Context<'d>) {
-        if matches!(context.key, "SWML" | "raw_swml") {
-            self.embedded.push(node);
-            return;
-        }
-        let kind = kind_of(context.key, context.outer);
-        let Some(url) = origin::parse(text) else {
-            if is_template(text) && text.contains("://") && kind != Kind::Asset {
-                self.templated.push(self.what(context.key));
-            }
-            if text.contains("://") {
-                self.prose.push((node, self.what(context.key)));
-            }
-            return;
-        };
-        let place = match (context.object, credentials_beside(context.key, context.outer)) {
-            (Some(object), Some(keys)) => Place::WithCredentials(node, object, keys),
-            (Some(_) | None, _) => Place::Here(node),
-        };
-        self.url(url, kind, "", context.key, place);
-    }
-
-    fn url(
-        &mut self,
-        url: Result<HttpUrl<'d>, UrlError<'d>>,
-        kind: Kind,
-        function: &'d str,
-        key: &'d str,
-        place: Place<'d>,
-    ) {
-        let what = self.what(key);
-        self.urls.push(UrlPlace { url, kind, function, what, place, schema: [0; 8] });
     }
 }
 
