@@ -268,9 +268,9 @@ impl Edits {
         self.edits.push((at..at, added.join(",")));
     }
 
-    /// Adds an item at an array's front. It is JSON.
-    pub fn insert_first(&mut self, array: &Node<'_>, item: &str) {
-        let comma = if array.items().is_empty() { "" } else { "," };
+    /// Adds an item at an array's front. It is JSON. `is_alone`: nothing else is left of the array.
+    pub fn insert_first(&mut self, array: &Node<'_>, item: &str, is_alone: bool) {
+        let comma = if array.items().is_empty() || is_alone { "" } else { "," };
         let at = array.span.start + 1;
         self.edits.push((at..at, format!("{item}{comma}")));
     }

@@ -4,6 +4,7 @@
 //! the agents, the keys and the public URL. A request holds one set from its start to its end.
 
 mod compile;
+mod documents;
 mod exposed;
 mod functions;
 mod leaks;
@@ -17,6 +18,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
+pub use documents::{PromptRules, PromptSection, VerbRules};
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
 pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement, Verify};
 pub use leaks::{Leak, Screen};
@@ -98,6 +100,10 @@ pub struct Agent {
     pub bodies: BodyLimits,
     /// What single functions may be called for, by whom and when.
     pub functions: Functions,
+    /// What is added to prompts.
+    pub prompt: PromptRules,
+    /// Which verbs its documents may use.
+    pub verbs: VerbRules,
     /// Which of the agent's rules are in shadow.
     pub shadow: Shadow,
 }
@@ -243,6 +249,8 @@ pub struct CallRules {
     pub concurrent: Option<u32>,
     /// After how long without a request a call is over, for `concurrent` and `concurrent_per_caller`.
     pub idle: Duration,
+    /// How long a call may last, as its document asks the platform to end it then.
+    pub max_duration: Option<Duration>,
 }
 
 /// A limit: GCRA with a burst of `burst` and one more each `every / allow`.
@@ -305,6 +313,8 @@ pub struct Sentences {
     pub locked: String,
     /// The caller, or all callers, have too many calls.
     pub busy: String,
+    /// The agent tried what its policy doesn't allow.
+    pub denied: String,
     /// The call has lasted longer than its tokens live.
     pub expired: String,
     /// The call has ended.
@@ -485,6 +495,12 @@ impl Agent {
         self.shadow.has(rule)
     }
 
+    /// Whether it has a rule for what its documents and answers do, beyond their URLs.
+    pub(crate) fn has_rules_for_words(&self) -> bool {
+        let has_verbs = !self.verbs.deny.is_empty() || !self.verbs.cut.is_empty();
+        has_verbs || !self.prompt.append.is_empty() || self.calls.max_duration.is_some()
+    }
+
     /// The agent's own path for what lies below its public one.
     pub(crate) fn upstream_path(&self, below: &str) -> String {
         ownership::upstream_path(self, below)
@@ -522,6 +538,7 @@ impl Default for Sentences {
             code: "Please ask the caller for their verification code, and try again with it.".into(),
             locked: "Too many wrong codes were given. Please try again later.".into(),
             busy: "All lines are busy. Please call again later.".into(),
+            denied: "I'm sorry, I can't do that.".into(),
             expired: "This call has gone on for too long. Please call again.".into(),
             ended: "This call has ended. Please call again.".into(),
             slow: "That is taking longer than expected. Please ask again in a moment.".into(),
@@ -544,7 +561,13 @@ impl Default for TokenRules {
 
 impl Default for CallRules {
     fn default() -> Self {
-        Self { limits: Vec::new(), concurrent_per_caller: None, concurrent: None, idle: Duration::from_secs(3600) }
+        Self {
+            limits: Vec::new(),
+            concurrent_per_caller: None,
+            concurrent: None,
+            idle: Duration::from_secs(3600),
+            max_duration: None,
+        }
     }
 }
 

@@ -9,13 +9,14 @@ mod walk;
 
 use std::borrow::Cow;
 
-pub use outline::{Ai, Destination, Names, Outline, Verb, outline};
+pub use outline::{Ai, Destination, Names, NamesOf, Outline, Verb, outline};
 use sha2::{Digest, Sha256};
+use walk::Context;
 
 use crate::{
     id::FunctionName,
-    json::{Member, Node, Value},
-    origin::{self, HttpUrl, UrlError},
+    json::{Member, Node},
+    origin::{HttpUrl, UrlError},
     token::Kind,
     yaml::{self, NotJson},
 };
@@ -189,7 +190,17 @@ pub fn is_template(text: &str) -> bool {
     text.contains("${") || text.contains("%{")
 }
 
-// === impl Place ===
+// === impl UrlPlace, Place ===
+
+impl<'d> UrlPlace<'d> {
+    /// What is gone when the URL is: its own string, or the definition that inherits it.
+    pub fn node(&self) -> Option<&'d Node<'d>> {
+        match &self.place {
+            Place::OfFunction(place) => Some(place.definition),
+            place => place.text(),
+        }
+    }
+}
 
 impl<'d> Place<'d> {
     /// The string that is the URL; `None` if it is inherited.
@@ -299,7 +310,9 @@ mod tests {
         );
         let root = json::parse(document.as_bytes()).unwrap();
         let survey = survey(&root);
-        assert_eq!((survey.data_maps, survey.templated), (vec!["mapped"], vec!["made"]));
+        let mapped: Vec<_> = survey.definitions.iter().filter(|it| it.has_data_map).map(|it| it.name).collect();
+        let templated: Vec<_> = survey.templated.iter().map(|(_, name)| *name).collect();
+        assert_eq!((mapped, templated), (vec!["mapped"], vec!["made"]));
     }
 
     #[test]

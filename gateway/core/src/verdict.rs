@@ -183,6 +183,12 @@ reasons! {
     UrlAmbiguous => "url_ambiguous",
     /// The document holds a URL of an endpoint that no document may give access to.
     UrlForbidden => "url_forbidden",
+    /// The document or the answer holds a verb that the policy denies.
+    VerbDenied => "verb_denied",
+    /// The document or the answer sends a call or a message where the policy doesn't allow it.
+    DestinationDenied => "destination_denied",
+    /// The document or the answer makes the platform ask a host that the policy doesn't allow.
+    EgressDenied => "egress_denied",
     /// The document holds the agent's own credentials outside of its URLs.
     CredentialInDocument => "credential_in_document",
     /// The caller was told that it takes longer than expected; the agent goes on.
@@ -315,6 +321,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::CodeMissing => Caller(&say.code, 403),
         Reason::CodeWrong => Caller(&say.code, 403),
         Reason::CodeLocked => Caller(&say.locked, 429),
+        Reason::VerbDenied | Reason::DestinationDenied | Reason::EgressDenied => Caller(&say.denied, 502),
         Reason::AnswerSlow => Caller(&say.slow, 504),
         Reason::AgentTimeout => Caller(&say.unavailable, 504),
         Reason::Overloaded | Reason::AuditFull => Caller(&say.unavailable, 503),
@@ -408,6 +415,9 @@ impl Reason {
             | Reason::AgentNotJson
             | Reason::UrlAmbiguous
             | Reason::UrlForbidden
+            | Reason::VerbDenied
+            | Reason::DestinationDenied
+            | Reason::EgressDenied
             | Reason::CredentialInDocument
             | Reason::AnswerSlow => true,
             Reason::Ok

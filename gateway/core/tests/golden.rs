@@ -53,6 +53,11 @@ struct DocumentCase {
     refused: Option<String>,
     /// What does not pass through the gateway: `name how`.
     unmediated: Option<Vec<String>>,
+    /// What rules in shadow would have refused: `rule reason`.
+    #[serde(default)]
+    would_refuse: Vec<String>,
+    /// What exactly was wrong, for the operator.
+    detail: Option<String>,
 }
 
 /// A row of `places.yaml`.
@@ -227,6 +232,8 @@ fn wrong_at(world: &World, place: &Place) -> Option<String> {
             document: in_document(place, &place.document.replace("<url>", &format!("{url:?}"))),
             leaves: Some(in_document(place, &leaves.replace("<here>", &format!("{here:?}")))),
             refused: None,
+            would_refuse: Vec::new(),
+            detail: None,
             unmediated: noted.filter(|_| !place.document.contains("data_map")),
         };
         match check_document(world, &case) {
@@ -272,6 +279,11 @@ fn check_document(world: &World, case: &DocumentCase) -> Result<Vec<String>, Str
         }
         (Ok(reply), _, _) => return Err(format!("it leaves: {}", String::from_utf8_lossy(&reply.body))),
         (Err(refused), _, _) => return Err(format!("it is refused: {:?} {:?}", refused.reason, facts.detail)),
+    }
+    let shadowed: Vec<_> = facts.would_refuse.iter().map(|it| format!("{} {}", it.rule.as_str(), it.reason)).collect();
+    same("would refuse", &shadowed.join(", "), &case.would_refuse.join(", "))?;
+    if let Some(expected) = &case.detail {
+        same("detail", facts.detail.as_deref().unwrap_or_default(), expected)?;
     }
     let noted: Vec<_> = facts.unmediated.iter().map(|it| format!("{} {}", it.what, it.how.as_str())).collect();
     if let Some(expected) = &case.unmediated {

@@ -45,15 +45,16 @@ pub(super) fn to_route(permit: &Permit, policies: &Policies, route: &str, facts:
     to(permit, policies, TEMPORARY_REDIRECT, route, facts)
 }
 
-/// What is the gateway's of a `transfer` to a URL is so of a redirect.
+/// What is the gateway's of a `transfer` to a URL is so of a redirect, though it isn't that verb.
 fn to(permit: &Permit, policies: &Policies, status: u16, location: &str, facts: &mut Facts) -> Result<Reply, Reason> {
     let url = absolute(permit, location).ok_or(Reason::UrlAmbiguous)?;
-    let document = format!(r#"{{"transfer":{}}}"#, quote(&url));
+    let document = format!(r#"{{"redirect":{{"transfer":{}}}}}"#, quote(&url));
     let root = json::parse(document.as_bytes()).map_err(|_| Reason::Internal)?;
     let lineage = permit.redirect.or(permit.lineage).ok_or(Reason::Internal)?;
     let rewritten = rewritten(permit, policies, lineage, document.as_bytes(), &root, facts)?;
     let root = json::parse(&rewritten).map_err(|_| Reason::Internal)?;
-    let location = root.str_at("transfer").ok_or(Reason::Internal)?.to_owned();
+    let location =
+        root.get("redirect").and_then(|redirect| redirect.str_at("transfer")).ok_or(Reason::Internal)?.to_owned();
     Ok(Reply { location: Some(location), ..Reply::json(status, "{}") })
 }
 

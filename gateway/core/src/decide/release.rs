@@ -199,10 +199,11 @@ pub(super) fn rewritten(
     root: &json::Node<'_>,
     facts: &mut Facts,
 ) -> Result<Vec<u8>, Reason> {
-    let mut minter = Minter::new(policies, &permit.agent, lineage).ok_or(Reason::TokenKeyUnknown)?;
+    let mut minter = Minter::new(policies, permit, lineage, facts).ok_or(Reason::TokenKeyUnknown)?;
     let text = std::str::from_utf8(body).map_err(|_| Reason::AgentNotJson)?;
     let rewritten = minter.rewrite(text, root)?;
-    facts.unmediated = minter.into_unmediated();
+    let unmediated = minter.into_unmediated();
+    facts.unmediated = unmediated;
     let out = rewritten.unwrap_or_else(|| text.to_owned());
     if policies.leak(&out) { Err(Reason::CredentialInDocument) } else { Ok(out.into_bytes()) }
 }

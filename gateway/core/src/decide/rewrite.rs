@@ -1,36 +1,41 @@
-//! Every URL of a protected agent becomes one of the gateway's, with a token of its own; the rest stays as it is, byte
-//! for byte.
+//! Every URL of a protected agent becomes one of the gateway's, with a token of its own; what the policy doesn't allow is
+//! cut, or refuses the whole; what it adds is added. The rest stays as it is, byte for byte.
 
+mod cut;
 mod endpoint;
 mod lineage;
+mod prompts;
 mod prose;
+mod rules;
+mod verbs;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-};
+use std::{borrow::Cow, collections::HashMap};
 
+use cut::Cut;
 use endpoint::Endpoint;
 pub(crate) use lineage::{Lineage, seconds};
 use prose::{candidates, common_suffix, scheme_before};
 
+use rules::Ruled;
+
+use super::Permit;
 use crate::{
     id::AgentName,
     json::{self, Edits, Member, Node, quote},
     keys::Key,
     origin::{self, HttpUrl, UrlError},
     policy::{Agent, Owned, Policies, UrlCredentials},
-    record::{Bypass, Unmediated},
+    record::{Bypass, Facts, Medium, Unmediated},
     route,
     swml::{self, FunctionPlace, Place, Survey, UrlPlace, WEB_HOOK_CREDENTIALS},
     token::{self, Binding, CALL_USER, Claims, Kind, PARAMETER, UnverifiedToken},
-    verdict::Reason,
+    verdict::{Reason, Route},
 };
 
 /// How deep documents may lie in strings of documents.
 const MAX_EMBEDDING: usize = 4;
 
-/// Mints the URLs of one document.
+/// Mints the URLs of one document, and holds it to its writer's policy.
 pub(crate) struct Minter<'p> {
     policies: &'p Policies,
     writer: &'p Agent,
@@ -41,23 +46,41 @@ pub(crate) struct Minter<'p> {
     /// What of [`Self::unmediated`] is known by each name.
     noted: HashMap<String, Vec<Bypass>>,
     has_several_sessions: bool,
+    /// Whether it is a document, and not the answer to something within a call.
+    is_document: bool,
+    /// Whether the caller is on the phone.
+    is_for_voice: bool,
+    /// Whether the document answers the call somewhere, and whether an AI talks somewhere.
+    answers: bool,
+    talks: bool,
+    facts: &'p mut Facts,
 }
 
 // === impl Minter ===
 
 impl<'p> Minter<'p> {
-    /// For a document that `writer` wrote. `None` if the lineage's key is no longer listed.
-    pub(crate) fn new(policies: &'p Policies, writer: &'p Agent, lineage: Lineage) -> Option<Self> {
+    /// For what the permit's agent answered. `None` if the lineage's key is no longer listed.
+    pub(crate) fn new(
+        policies: &'p Policies,
+        permit: &'p Permit,
+        lineage: Lineage,
+        facts: &'p mut Facts,
+    ) -> Option<Self> {
         let key = policies.keys().find(lineage.key)?;
         Some(Self {
             policies,
-            writer,
+            writer: &permit.agent,
             key,
             lineage,
             passwords: HashMap::new(),
             unmediated: Vec::new(),
             noted: HashMap::new(),
             has_several_sessions: false,
+            is_document: permit.route == Route::Swml,
+            is_for_voice: permit.medium == Medium::Voice,
+            answers: false,
+            talks: false,
+            facts,
         })
     }
 
@@ -75,29 +98,42 @@ impl<'p> Minter<'p> {
     }
 
     fn rewrite_within(&mut self, text: &str, root: &Node<'_>, depth: usize) -> Result<Option<String>, Reason> {
-        let Survey { urls, embedded, prose, keys, sessions, data_maps, templated, .. } = swml::survey(root);
-        self.has_several_sessions |= sessions > 1;
-        data_maps.into_iter().for_each(|function| self.note(function, Bypass::DataMap));
-        let mut edits = Edits::default();
-        let mut cut = Cut::default();
-        for place in &urls {
-            self.place(place, &mut edits, &mut cut)?;
+        let survey = swml::survey(root);
+        let ruled = self.rules(root, &survey)?;
+        if ruled.cut.is_all() {
+            return Ok(Some("[]".to_owned()));
         }
-        for node in embedded {
+        let Ruled { mut cut, mut edits, done, .. } = ruled;
+        let Survey { urls, embedded, prose, keys, sessions, definitions, templated, .. } = survey;
+        self.has_several_sessions |= sessions > 1;
+        for definition in definitions.iter().filter(|it| it.has_data_map && !cut.covers(it.node)) {
+            self.note(definition.name, Bypass::DataMap);
+        }
+        for place in &urls {
+            if !place.node().is_some_and(|node| cut.covers(node) || done.has(node)) {
+                self.place(place, &mut edits, &mut cut)?;
+            }
+        }
+        for node in embedded.into_iter().filter(|node| !cut.covers(node)) {
             self.embedded(node, depth, &mut edits)?;
         }
-        for (node, what) in prose {
+        for (node, what) in prose.into_iter().filter(|(node, _)| !cut.covers(node) && !done.has(node)) {
             let other = prose::other_protocols(node.as_str().unwrap_or_default(), |text| self.owned_authority(text))?;
             if !other.is_empty() {
                 self.note(what, Bypass::Protocol);
             }
             self.clean(node, &mut edits)?;
         }
-        for (object, member) in keys {
+        for (object, member) in keys.into_iter().filter(|(_, member)| !cut.covers(&member.node)) {
             self.clean_key(text, object, member, &mut edits)?;
         }
-        cut.0.into_values().for_each(|(list, places)| edits.remove_items(list, &places));
-        templated.into_iter().for_each(|what| self.note(what, Bypass::Templated));
+        for (_, what) in templated.into_iter().filter(|(node, _)| !cut.covers(node)) {
+            self.note(what, Bypass::Templated);
+        }
+        if depth == 0 && self.is_document {
+            self.answer_first(root, &cut, &mut edits);
+        }
+        cut.apply(&mut edits);
         if edits.is_empty() {
             return Ok(None);
         }
@@ -125,7 +161,7 @@ impl<'p> Minter<'p> {
             // A call can live without these functions; what else leads around the gateway is no oversight.
             let Place::McpServer(_, list, number) = place.place else { return Err(Reason::UrlForbidden) };
             self.note(what, Bypass::Cut);
-            cut.add(list, number);
+            cut.add_item(list, number);
             return Ok(());
         }
         let is_template = swml::is_template(&owned.upstream_path) || url.query().is_some_and(swml::is_template);
@@ -325,21 +361,9 @@ impl<'p> Minter<'p> {
     }
 }
 
-/// Items that are taken out of lists: by where the list starts in the text, the list with their places.
-#[derive(Default)]
-struct Cut<'d>(BTreeMap<usize, (&'d Node<'d>, Vec<usize>)>);
-
 enum Found<'u> {
     Owned(HttpUrl<'u>, Owned),
     Foreign(Bypass),
-}
-
-// === impl Cut ===
-
-impl<'d> Cut<'d> {
-    fn add(&mut self, list: &'d Node<'d>, place: usize) {
-        self.0.entry(list.span.start).or_insert_with(|| (list, Vec::new())).1.push(place);
-    }
 }
 
 /// Writes a minted URL where it belongs, and takes away credentials that stand beside it: they are the agent's.

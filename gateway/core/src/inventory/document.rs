@@ -40,7 +40,7 @@ impl Stock<'_> {
     fn document(&mut self, root: &Node<'_>, depth: usize) {
         let survey = swml::survey(root);
         survey.urls.iter().for_each(|place| self.url(place));
-        survey.definitions.iter().for_each(|definition| self.function(definition, &survey));
+        survey.definitions.iter().for_each(|definition| self.function(definition.node, &survey));
         self.words(root);
         for inner in survey.embedded.iter().filter_map(|node| node.as_str()) {
             let text = swml::as_json(inner).unwrap_or_default();
@@ -133,7 +133,7 @@ impl Stock<'_> {
             }
             Some((Err(UrlError::Invalid(text)), _)) if swml::is_template(text) => Way::Around(Bypass::Templated),
             Some((Ok(_) | Err(_), _)) => Way::Around(Bypass::External),
-            None if survey.templated.contains(&name) => Way::Around(Bypass::Templated),
+            None if survey.templated.iter().any(|(_, known)| *known == name) => Way::Around(Bypass::Templated),
             None => Way::Nowhere,
         }
     }

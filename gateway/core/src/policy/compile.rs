@@ -9,6 +9,7 @@ mod arguments;
 mod calls;
 mod code;
 mod confirm;
+mod documents;
 mod expose;
 mod functions;
 mod hours;
@@ -83,6 +84,8 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let calls = fields.take("calls").section(calls::calls);
     let say = fields.take("say").section(|fields| rules::sentences(fields, Sentences::default()));
     let sensitive = rules::sensitive(fields.take("sensitive"));
+    let prompt = fields.take("prompt").section(documents::prompt);
+    let verbs = fields.take("verbs").section(documents::verbs);
     let shadow = rules::shadow(fields, Rule::is_of_agents);
     let routing_callbacks = paths::routing_callbacks(fields.take("routing_callbacks"));
     let expose = expose::expose(fields);
@@ -107,6 +110,8 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         expose,
         bodies,
         functions,
+        prompt,
+        verbs,
         shadow,
     })
 }

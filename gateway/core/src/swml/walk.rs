@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Whether what stands under this key is data: the platform keeps it or passes it on, and doesn't act on it.
-fn is_data(key: &str) -> bool {
+pub(super) fn is_data(key: &str) -> bool {
     matches!(
         key,
         "global_data"
@@ -40,31 +40,33 @@ fn is_document(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[']) || (text.contains('\n') && text.contains("sections"))
 }
 
+/// Where a value is met.
 #[derive(Clone, Copy)]
-struct Context<'d> {
+pub(super) struct Context<'d> {
     /// The nearest key.
-    key: &'d str,
+    pub(super) key: &'d str,
     /// The key of the object that has it.
-    outer: &'d str,
+    pub(super) outer: &'d str,
     /// That object.
     object: Option<&'d Node<'d>>,
     /// Where the value stands.
-    at: At<'d>,
+    pub(super) at: At<'d>,
 }
 
 impl Context<'_> {
-    const ROOT: Self = Context { key: "", outer: "", object: None, at: At { around: None, place: 0, item: None } };
+    pub(super) const ROOT: Self =
+        Context { key: "", outer: "", object: None, at: At { around: None, place: 0, item: None } };
 }
 
 impl<'d> Context<'d> {
     /// Of a member of `object`, which stands in this context.
-    fn of_member(self, object: &'d Node<'d>, place: usize, key: &'d str, outer: &'d str) -> Self {
+    pub(super) fn of_member(self, object: &'d Node<'d>, place: usize, key: &'d str, outer: &'d str) -> Self {
         let item = self.at.around.filter(|around| !around.is_object()).map(|around| (around, self.at.place));
         Context { key, outer, object: Some(object), at: At { around: Some(object), place, item } }
     }
 
     /// Of an item of `array`, which stands in this context.
-    fn of_item(self, array: &'d Node<'d>, place: usize) -> Self {
+    pub(super) fn of_item(self, array: &'d Node<'d>, place: usize) -> Self {
         Context { at: At { around: Some(array), place, item: None }, ..self }
     }
 }
@@ -72,7 +74,7 @@ impl<'d> Context<'d> {
 // === impl Survey ===
 
 impl<'d> Survey<'d> {
-    fn walk(&mut self, node: &'d Node<'d>, context: Context<'d>) {
+    pub(super) fn walk(&mut self, node: &'d Node<'d>, context: Context<'d>) {
         match &node.value {
             Value::Object(_) if is_definition(node) => self.function(node, None, context),
             Value::Object(members) => self.object(node, members, context),
@@ -93,7 +95,12 @@ impl<'d> Survey<'d> {
                 self.walk(server, within);
                 continue;
             };
-            self.url(url, Kind::Callback, Place::McpServer(node, list, place), Context { key: "mcp_servers", ..within });
+            self.url(
+                url,
+                Kind::Callback,
+                Place::McpServer(node, list, place),
+                Context { key: "mcp_servers", ..within },
+            );
             self.look_at_keys(server);
             for (place, member) in server.members().iter().enumerate().filter(|(_, member)| member.key != "url") {
                 self.walk(&member.node, within.of_member(server, place, &member.key, "mcp_servers"));
@@ -242,13 +249,7 @@ impl<'d> Survey<'d> {
         self.url(url, kind, place, context);
     }
 
-    fn url(
-        &mut self,
-        url: Result<HttpUrl<'d>, UrlError<'d>>,
-        kind: Kind,
-        place: Place<'d>,
-        context: Context<'d>,
-    ) {
+    fn url(&mut self, url: Result<HttpUrl<'d>, UrlError<'d>>, kind: Kind, place: Place<'d>, context: Context<'d>) {
         let reach = self.reach(kind, context);
         let source = if context.key == "mcp_servers" { Some(context.at) } else { source_of(context) };
         let (what, within) = (self.what(context.key), self.within);
@@ -260,10 +261,12 @@ impl<'d> Survey<'d> {
         let Context { key, outer, .. } = context;
         let asks = kind != Kind::Asset
             || matches!(key, "uri" | "document" | "to" | "dest_swml")
-            || (key == "url" && matches!(outer, "stream" | "tap" | "connect" | "serial" | "parallel" | "serial_parallel"))
+            || (key == "url"
+                && matches!(outer, "stream" | "tap" | "connect" | "serial" | "parallel" | "serial_parallel"))
             || key.ends_with("_url")
             || key.ends_with("_url_override");
-        let is_file = matches!(key, "url" | "urls" | "play" | "ringback" | "media" | "file" | "playback_bg" | "hold_music");
+        let is_file =
+            matches!(key, "url" | "urls" | "play" | "ringback" | "media" | "file" | "playback_bg" | "hold_music");
         match () {
             () if self.data > 0 => Reach::Nothing,
             () if asks => Reach::Asks,
@@ -279,4 +282,3 @@ fn source_of(context: Context<'_>) -> Option<At<'_>> {
     let brings_functions = matches!(context.outer, "includes" | "mcp_servers");
     brings_functions.then_some(At { around: Some(list), place, item: None })
 }
-

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::yaml::Fields;
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub(super) fn calls(fields: &mut Fields<'_>) -> CallRules {
@@ -22,7 +23,8 @@ pub(super) fn calls(fields: &mut Fields<'_>) -> CallRules {
         idle.report().note(idle.key_place(), advice);
     }
     let idle = idle.duration(MINUTE..=24 * 60 * MINUTE).unwrap_or(default.idle);
-    CallRules { limits: per_caller.into_iter().collect(), concurrent_per_caller, concurrent, idle }
+    let max_duration = fields.take("max_duration").duration(SECOND..=24 * 60 * MINUTE);
+    CallRules { limits: per_caller.into_iter().collect(), concurrent_per_caller, concurrent, idle, max_duration }
 }
 
 fn begun_per_caller(fields: &mut Fields<'_>) -> Option<LimitRule> {

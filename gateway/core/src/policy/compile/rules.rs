@@ -166,6 +166,7 @@ pub(super) fn sentences(fields: &mut Fields<'_>, default: Sentences) -> Sentence
         code: sentence("code", default.code),
         locked: sentence("locked", default.locked),
         busy: sentence("busy", default.busy),
+        denied: sentence("denied", default.denied),
         expired: sentence("expired", default.expired),
         ended: sentence("ended", default.ended),
         slow: sentence("slow", default.slow),
