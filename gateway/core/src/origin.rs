@@ -43,6 +43,11 @@ pub enum UrlError<'t> {
     Ambiguous(&'t str),
 }
 
+/// Whether the text holds an expression that the platform replaces.
+pub fn is_template(text: &str) -> bool {
+    text.contains("${") || text.contains("%{")
+}
+
 /// Takes an absolute http(s) URL apart.
 ///
 /// `None`: the text is not one (another scheme, a relative path, prose, or a host that is a template).

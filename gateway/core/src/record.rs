@@ -136,8 +136,10 @@ pub enum Bypass {
     Protocol,
     /// Its URL is the agent's own, and no token is made for it where it stands: whoever asks there is refused.
     NoToken,
-    /// It would be a way around the gateway, and was cut from the document.
+    /// The policy doesn't allow it, or it would be a way around the gateway: it was cut from the document.
     Cut,
+    /// It has rules that the gateway can't enforce, since it doesn't pass through it, and was cut from the document.
+    Unenforced,
 }
 
 impl Rule {
@@ -235,8 +237,15 @@ impl Repeat {
 
 impl Bypass {
     /// Every way around.
-    pub const ALL: [Bypass; 6] =
-        [Bypass::DataMap, Bypass::External, Bypass::Templated, Bypass::Protocol, Bypass::NoToken, Bypass::Cut];
+    pub const ALL: [Bypass; 7] = [
+        Bypass::DataMap,
+        Bypass::External,
+        Bypass::Templated,
+        Bypass::Protocol,
+        Bypass::NoToken,
+        Bypass::Cut,
+        Bypass::Unenforced,
+    ];
 
     /// Its name in audit records and logs.
     pub fn as_str(self) -> &'static str {
@@ -247,6 +256,7 @@ impl Bypass {
             Bypass::Protocol => "protocol",
             Bypass::NoToken => "no_token",
             Bypass::Cut => "cut",
+            Bypass::Unenforced => "unenforced",
         }
     }
 }

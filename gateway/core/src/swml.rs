@@ -9,6 +9,7 @@ mod walk;
 
 use std::borrow::Cow;
 
+pub use crate::origin::is_template;
 pub use outline::{Ai, Destination, Names, NamesOf, Outline, Verb, outline};
 use sha2::{Digest, Sha256};
 use walk::Context;
@@ -68,8 +69,8 @@ pub struct Definition<'d> {
     pub at: At<'d>,
     /// Whether the platform runs the function by itself.
     pub has_data_map: bool,
-    /// Whether the platform makes its URL from a template.
-    pub is_templated: bool,
+    /// Whether the platform asks a URL for it, its own or an inherited one, of whatever kind.
+    pub has_web_hook: bool,
 }
 
 /// A text that says whom the platform is to ask or to send to, and that is no http URL.
@@ -81,8 +82,10 @@ pub struct Address<'d> {
     pub key: &'d str,
     /// The definition in which it stands, by its place in [`Survey::definitions`].
     pub within: Option<usize>,
-    /// Where the item of `includes` or `mcp_servers` stands whose URL it is.
-    pub source: Option<At<'d>>,
+    /// What it makes the platform do.
+    pub reach: Reach,
+    /// What brings functions along from there.
+    pub source: Option<Source<'d>>,
 }
 
 /// A URL and its place.
@@ -104,8 +107,17 @@ pub struct UrlPlace<'d> {
     pub within: Option<usize>,
     /// What it makes the platform do.
     pub reach: Reach,
-    /// Where the item of `includes` or `mcp_servers` stands whose URL it is.
-    pub source: Option<At<'d>>,
+    /// What brings functions along from there.
+    pub source: Option<Source<'d>>,
+}
+
+/// An item of a list that brings functions along from elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'d> {
+    /// The list's key: `includes` or `mcp_servers`.
+    pub list: &'d str,
+    /// Where the item stands.
+    pub at: At<'d>,
 }
 
 /// What a URL makes the platform do.
@@ -183,11 +195,6 @@ fn is_definition(node: &Node<'_>) -> bool {
 pub fn function_name<'d>(definition: &'d Node<'_>) -> &'d str {
     let name = definition.str_at("function").or_else(|| definition.str_at("name")).unwrap_or_default();
     if name.parse::<FunctionName>().is_ok() { name } else { "" }
-}
-
-/// Whether the text holds an expression that the platform replaces.
-pub fn is_template(text: &str) -> bool {
-    text.contains("${") || text.contains("%{")
 }
 
 // === impl UrlPlace, Place ===

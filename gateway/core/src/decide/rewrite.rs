@@ -2,7 +2,9 @@
 //! cut, or refuses the whole; what it adds is added. The rest stays as it is, byte for byte.
 
 mod cut;
+mod egress;
 mod endpoint;
+mod functions;
 mod lineage;
 mod prompts;
 mod prose;

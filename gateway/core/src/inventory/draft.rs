@@ -200,7 +200,9 @@ fn describe(function: &Function, out: &mut String) {
         Way::Around(Bypass::Templated) => {
             "doesn't pass through the gateway: the platform makes its URL from a template"
         }
-        Way::Around(Bypass::Protocol | Bypass::NoToken | Bypass::Cut) => "doesn't pass through the gateway",
+        Way::Around(Bypass::Protocol | Bypass::NoToken | Bypass::Cut | Bypass::Unenforced) => {
+            "doesn't pass through the gateway"
+        }
         Way::Nowhere => "has no URL, and is not called",
     };
     out.push_str(&format!("#\n#   {}: # {how}\n", schema::scalar(name)));

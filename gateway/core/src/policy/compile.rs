@@ -85,6 +85,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let say = fields.take("say").section(|fields| rules::sentences(fields, Sentences::default()));
     let sensitive = rules::sensitive(fields.take("sensitive"));
     let prompt = fields.take("prompt").section(documents::prompt);
+    let egress = fields.take("egress").section(documents::egress);
     let verbs = fields.take("verbs").section(documents::verbs);
     let shadow = rules::shadow(fields, Rule::is_of_agents);
     let routing_callbacks = paths::routing_callbacks(fields.take("routing_callbacks"));
@@ -112,6 +113,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         functions,
         prompt,
         verbs,
+        egress,
         shadow,
     })
 }

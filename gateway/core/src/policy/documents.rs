@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::origin::Authority;
+
 /// What is added to the prompt of every AI.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct PromptRules {
@@ -25,6 +27,48 @@ pub struct VerbRules {
     pub deny: Vec<&'static str>,
     /// These are taken out.
     pub cut: Vec<&'static str>,
+}
+
+/// Which hosts the platform may be made to ask: protected agents always.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Egress {
+    /// These; `None`: any.
+    pub allow: Option<Vec<HostPattern>>,
+    /// Whether files that are only played or sent count as well.
+    pub assets: bool,
+    /// Texts that the platform makes a URL of, which may pass as they are.
+    pub templates: Vec<String>,
+}
+
+/// A host, or all below a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPattern {
+    /// The host, or the name with a dot before it below which they are.
+    pub host: Authority,
+    /// Whether it is every host below the name, and not the name itself.
+    pub is_below: bool,
+}
+
+// === impl Egress ===
+
+impl Egress {
+    /// Whether this host may be asked.
+    pub fn allows(&self, authority: &Authority) -> bool {
+        let allow = self.allow.as_deref();
+        allow.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(authority)))
+    }
+}
+
+impl HostPattern {
+    fn matches(&self, authority: &Authority) -> bool {
+        let Self { host: Authority { host, port }, is_below } = self;
+        let is_host = if *is_below {
+            authority.host.strip_suffix(host).is_some_and(|below| !below.is_empty())
+        } else {
+            authority.host == *host
+        };
+        is_host && port.is_none_or(|port| authority.ports().any(|asked| asked == port))
+    }
 }
 
 // === impl PromptSection ===

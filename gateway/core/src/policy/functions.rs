@@ -189,6 +189,11 @@ impl Functions {
         self.named.keys()
     }
 
+    /// Whether any of the rules changes what a document may hold.
+    pub(crate) fn concern_documents(&self) -> bool {
+        self.named.values().chain([&self.default]).any(|rules| !rules.publish || rules.needs_gateway())
+    }
+
     /// What the answers of this function are looked through for.
     pub fn sought_of(&self, name: &str) -> &[Requirement] {
         self.sought.get(name).map_or(&[], Vec::as_slice)

@@ -1,7 +1,7 @@
 //! The walk through a document in search of URLs.
 
 use super::{
-    Address, At, Definition, FunctionPlace, Place, Reach, Survey, UrlPlace, credentials_beside, function_name,
+    Address, At, Definition, FunctionPlace, Place, Reach, Source, Survey, UrlPlace, credentials_beside, function_name,
     is_definition, is_template, kind_of, schema_digest,
 };
 use crate::{
@@ -160,7 +160,7 @@ impl<'d> Survey<'d> {
         let name = function_name(node);
         let number = self.definitions.len();
         let has_data_map = node.get("data_map").is_some();
-        self.definitions.push(Definition { node, name, at: context.at, has_data_map, is_templated: false });
+        self.definitions.push(Definition { node, name, at: context.at, has_data_map, has_web_hook: false });
         let around = self.within.replace(number);
         let has_own_url = self.web_hook(node, defaults, name);
         for (place, member) in node.members().iter().enumerate() {
@@ -191,11 +191,12 @@ impl<'d> Survey<'d> {
         // Nothing can be called that has no name.
         let inherits = own.is_none() && definition.get("data_map").is_none() && !name.is_empty();
         let inherited = defaults.filter(|_| inherits).and_then(|defaults| defaults.get("web_hook_url"));
-        let Some((node, text)) = own.or(inherited).and_then(|node| Some((node, node.as_str()?))) else { return false };
+        let called = own.or(inherited);
+        self.definitions.last_mut().into_iter().for_each(|definition| definition.has_web_hook = called.is_some());
+        let Some((node, text)) = called.and_then(|node| Some((node, node.as_str()?))) else { return false };
         let Some(url) = origin::parse(text) else {
             if is_template(text) {
                 self.templated.push((node, name));
-                self.definitions.last_mut().into_iter().for_each(|definition| definition.is_templated = true);
             }
             return false;
         };
@@ -237,8 +238,9 @@ impl<'d> Survey<'d> {
             if has_scheme {
                 self.prose.push((node, self.what(key)));
             }
-            if (is_template || has_scheme) && self.reach(kind, context) == Reach::Asks {
-                self.addresses.push(Address { node, key, within: self.within, source: source_of(context) });
+            if is_template || has_scheme {
+                let (reach, within, source) = (self.reach(kind, context), self.within, source_of(context));
+                self.addresses.push(Address { node, key, within, reach, source });
             }
             return;
         };
@@ -251,7 +253,8 @@ impl<'d> Survey<'d> {
 
     fn url(&mut self, url: Result<HttpUrl<'d>, UrlError<'d>>, kind: Kind, place: Place<'d>, context: Context<'d>) {
         let reach = self.reach(kind, context);
-        let source = if context.key == "mcp_servers" { Some(context.at) } else { source_of(context) };
+        let is_server = context.key == "mcp_servers";
+        let source = if is_server { Some(Source { list: context.key, at: context.at }) } else { source_of(context) };
         let (what, within) = (self.what(context.key), self.within);
         self.urls.push(UrlPlace { url, kind, function: "", what, place, schema: [0; 8], within, reach, source });
     }
@@ -276,9 +279,9 @@ impl<'d> Survey<'d> {
     }
 }
 
-/// Where the item stands whose URL this is, of a list that brings functions along.
-fn source_of(context: Context<'_>) -> Option<At<'_>> {
+/// What brings functions along from this URL.
+fn source_of(context: Context<'_>) -> Option<Source<'_>> {
     let (list, place) = context.at.item.filter(|_| context.key == "url")?;
-    let brings_functions = matches!(context.outer, "includes" | "mcp_servers");
-    brings_functions.then_some(At { around: Some(list), place, item: None })
+    let at = At { around: Some(list), place, item: None };
+    matches!(context.outer, "includes" | "mcp_servers").then_some(Source { list: context.outer, at })
 }

@@ -12,7 +12,7 @@ use swaigate_core::{
     decide::Denial,
     id::RequestId,
     policy::Agent,
-    record::Facts,
+    record::{Bypass, Facts},
     route::Method,
     time::Timestamp,
     verdict::{Reason, Route},
@@ -176,6 +176,10 @@ impl Ledger {
             let names = self.facts.unmediated.iter().map(|u| format!("{} ({})", u.what, u.how.as_str()));
             let names = names.collect::<Vec<_>>().join(", ");
             tracing::info!(request = %self.head.request, agent, not_mediated = names, "the document holds what does not pass through the gateway");
+        }
+        for function in self.facts.unmediated.iter().filter(|it| it.how == Bypass::Unenforced) {
+            let (request, function) = (self.head.request, &function.what);
+            tracing::error!(%request, agent, function, "a function has rules and doesn't pass through the gateway, so it was cut from the document: give it a webhook on the agent, or `publish: false`; or `insecure_unmediated: true`, and it stays without its rules");
         }
         let facts = std::mem::take(&mut self.facts);
         let event = if facts.begins_call { Event::CallStart } else { Event::Request };

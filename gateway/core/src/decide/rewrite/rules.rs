@@ -16,6 +16,8 @@ pub(super) struct Ruled<'d> {
     pub(super) cut: Cut<'d>,
     pub(super) edits: Edits,
     pub(super) done: Done,
+    /// The names of functions whose definitions are cut.
+    pub(super) removed: HashSet<String>,
     /// Members that are added to objects, by where these start.
     added: BTreeMap<usize, (&'d Node<'d>, Vec<(&'static str, String)>)>,
 }
@@ -57,12 +59,17 @@ impl Minter<'_> {
     /// Applies the rules in the order in which one spares another its work: what is cut is looked at by no other.
     pub(super) fn rules<'d>(&mut self, root: &'d Node<'d>, survey: &Survey<'d>) -> Result<Ruled<'d>, Reason> {
         let mut ruled = Ruled::default();
-        let _ = survey;
         if !self.writer.has_rules_for_words() {
             return Ok(ruled);
         }
+        self.functions(survey, &mut ruled);
+        ruled.cut.settle();
         let outline = swml::outline(root);
         self.verbs(&outline, &mut ruled.cut)?;
+        ruled.cut.settle();
+        self.egress(survey, &mut ruled)?;
+        ruled.cut.settle();
+        self.names(&outline, survey, &mut ruled);
         ruled.cut.settle();
         self.prompts(&outline, &mut ruled)?;
         self.bound_duration(&outline, &mut ruled);

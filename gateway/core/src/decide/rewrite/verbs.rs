@@ -18,6 +18,9 @@ impl Minter<'_> {
             return Ok(());
         }
         for verb in &outline.verbs {
+            if cut.covers(verb.value) {
+                continue;
+            }
             if rules.deny.contains(&verb.name) {
                 self.deny(Rule::Verbs, Reason::VerbDenied, verb.name)?;
             } else if rules.cut.contains(&verb.name) && self.writer.is_shadow(Rule::Verbs) {

@@ -1,13 +1,20 @@
 //! `prompt`, `verbs`: what an agent's documents and answers may hold.
 
-use super::super::{PromptRules, PromptSection, VerbRules};
+use super::{
+    super::{Egress, HostPattern, PromptRules, PromptSection, VerbRules},
+    is_plain,
+};
 use crate::{
+    origin::{self, Authority},
     verb,
     yaml::{Field, Fields, nearest, quoted},
 };
 
 /// How many sections are added to a prompt at most.
 const MAX_SECTIONS: usize = 16;
+
+/// How many hosts, places or templates a list may have.
+const MAX_LISTED: usize = 256;
 
 /// How long the title and the body of a section may be, in characters.
 const TITLE: usize = 100;
@@ -61,6 +68,53 @@ fn words(text: &str, most: usize, may_break: bool) -> Result<String, String> {
     }
 }
 
+// === egress ===
+
+pub(super) fn egress(fields: &mut Fields<'_>) -> Egress {
+    let allow = fields.take("allow");
+    let is_given = allow.is_given();
+    let allow = allow.list(MAX_LISTED).map(|items| items.into_iter().filter_map(|item| item.parse(host)).collect());
+    let (assets, templates) = (fields.take("assets"), fields.take("templates"));
+    for field in [&assets, &templates] {
+        if field.is_given() && !is_given {
+            field.report().note(field.key_place(), "this is read only with `allow`; add the hosts or remove it");
+        }
+    }
+    Egress { allow, assets: assets.bool().unwrap_or(false), templates: template_list(templates) }
+}
+
+/// `api.example.com`, `*.example.com`, each perhaps with a port.
+fn host(text: &str) -> Result<HostPattern, String> {
+    const ADVICE: &str = "write a host like `api.example.com`, `api.example.com:8443` or `*.example.com`";
+    let (is_below, name) = match text.strip_prefix("*.") {
+        Some(name) => (true, name),
+        None => (false, text),
+    };
+    let parsed = origin::parse(&format!("http://{name}/")).and_then(Result::ok).map(|url| url.authority().clone());
+    let is_bare = !name.contains(['/', '@', '?', '#', '*', ' ']) && !name.is_empty();
+    match parsed.filter(|authority| is_bare && is_plain(&authority.host)) {
+        Some(Authority { host, port }) if is_below => {
+            Ok(HostPattern { host: Authority { host: format!(".{host}"), port }, is_below })
+        }
+        Some(host) => Ok(HostPattern { host, is_below }),
+        None => Err(format!("{} is no host; {ADVICE}", quoted(text))),
+    }
+}
+
+fn template_list(field: Field<'_>) -> Vec<String> {
+    field.list(MAX_LISTED).unwrap_or_default().into_iter().filter_map(|item| item.parse(template)).collect()
+}
+
+fn template(text: &str) -> Result<String, &'static str> {
+    if text.len() > 1000 {
+        Err("is longer than 1000 bytes")
+    } else if origin::is_template(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("holds no template, like `${vars.host}` or `%{host}`; list it under `allow`")
+    }
+}
+
 // === verbs ===
 
 pub(super) fn verbs(fields: &mut Fields<'_>) -> VerbRules {
@@ -96,7 +150,8 @@ mod tests {
     use super::super::compile;
     use crate::{
         keys::MacKey,
-        policy::{Agent, PromptSection, Seed, VerbRules},
+        origin::Authority,
+        policy::{Agent, Egress, PromptSection, Seed, VerbRules},
         secret::Secret,
     };
 
@@ -120,6 +175,7 @@ mod tests {
         let agent = agent("");
         assert_eq!(agent.prompt.append, []);
         assert_eq!(agent.verbs, VerbRules::default());
+        assert_eq!(agent.egress, Egress::default());
         assert_eq!(agent.calls.max_duration, None);
         assert!(!agent.has_rules_for_words());
     }
@@ -175,5 +231,38 @@ mod tests {
             mistakes("verbs: { deny: [tap], cut: [tap] }"),
             ["23: `tap` is under `deny` and under `cut`; keep one"]
         );
+    }
+
+    #[test]
+    fn hosts_are_listed_for_egress() {
+        let egress = agent("egress: { allow: [Api.Example.com, '*.example.net', 'a:8080', '[::1]'], assets: true, templates: ['${x}'] }").egress;
+        let allows = |host: &str, port| egress.allows(&Authority { host: host.into(), port });
+        assert!(allows("api.example.com", None) && allows("api.example.com", Some(8443)) && allows("[::1]", None));
+        assert!(allows("a.example.net", None) && allows("b.a.example.net", None));
+        assert!(!allows("example.net", None) && !allows("notexample.net", None) && !allows(".example.net", None));
+        assert!(allows("a", Some(8080)) && !allows("a", None) && !allows("a", Some(80)));
+        assert_eq!((egress.assets, egress.templates), (true, vec!["${x}".to_owned()]));
+
+        assert_eq!(agent("egress: {}").egress, Egress::default());
+        assert_eq!(agent("egress: { allow: [] }").egress.allow, Some(vec![]));
+        for (more, mistake) in [
+            (
+                "allow: ['https://a.example']",
+                "19: an item of `allow`: `https://a.example` is no host; write a host like `api.example.com`, \
+                 `api.example.com:8443` or `*.example.com`",
+            ),
+            (
+                "allow: ['*']",
+                "19: an item of `allow`: `*` is no host; write a host like `api.example.com`, `api.example.com:8443` or \
+                 `*.example.com`",
+            ),
+            (
+                "allow: [], templates: [a.example]",
+                "34: an item of `templates`: holds no template, like `${vars.host}` or `%{host}`; list it under `allow`",
+            ),
+            ("assets: true", "11: this is read only with `allow`; add the hosts or remove it"),
+        ] {
+            assert_eq!(mistakes(&format!("egress: {{ {more} }}")), [mistake], "{more}");
+        }
     }
 }
