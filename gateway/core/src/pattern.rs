@@ -39,6 +39,8 @@ pub enum AddressPattern {
     Sip(Glob, Glob),
     /// `/private/*`: an address of the platform's own.
     Resource(Glob),
+    /// `queue:*`, `stream:wss://media.example.com/*`: a queue, or a stream, as it is written.
+    Other(Glob),
 }
 
 /// Which addresses are let pass.
@@ -63,7 +65,7 @@ impl Access {
         self.allow.is_empty() && self.deny.is_empty()
     }
 
-    /// Whether an address passes: a number, a SIP or `tel:` URI, or an address of the platform's.
+    /// Whether an address passes: a number, a SIP or `tel:` URI, an address of the platform's, a queue or a stream.
     pub fn admits(&self, address: &str) -> bool {
         self.is_empty() || Address::read(address).is_some_and(|address| self.admits_read(&address))
     }
@@ -91,6 +93,7 @@ impl Access {
             // Whose host it is decides what a number means there: only a SIP pattern allows it.
             Address::Sip(sip) => any(&|pattern| pattern.is_of_sip(sip)),
             Address::Resource(path) => any(&|pattern| pattern.is_of_resource(path)),
+            Address::Other(text) => any(&|pattern| pattern.is_of_other(text)),
         }
     }
 }
@@ -111,6 +114,7 @@ impl AddressPattern {
             Address::Number(readings) => readings.iter().any(|number| self.is_of_number(number)),
             Address::Sip(sip) => self.is_of_sip(sip) || self.denies_number_of(sip),
             Address::Resource(path) => self.is_of_resource(path),
+            Address::Other(text) => self.is_of_other(text),
         }
     }
 
@@ -125,7 +129,7 @@ impl AddressPattern {
             Self::Any => true,
             Self::Number(glob) => number.strip_prefix('+').is_some_and(|digits| glob.matches(digits)),
             Self::Short(glob) => !number.starts_with('+') && glob.matches(number),
-            Self::Unidentified | Self::Sip(..) | Self::Resource(_) => false,
+            Self::Unidentified | Self::Sip(..) | Self::Resource(_) | Self::Other(_) => false,
         }
     }
 
@@ -133,7 +137,7 @@ impl AddressPattern {
         match self {
             Self::Any => true,
             Self::Sip(user, host) => user.matches(&sip.user) && host.matches(&sip.host),
-            Self::Unidentified | Self::Number(_) | Self::Short(_) | Self::Resource(_) => false,
+            Self::Unidentified | Self::Number(_) | Self::Short(_) | Self::Resource(_) | Self::Other(_) => false,
         }
     }
 
@@ -141,7 +145,15 @@ impl AddressPattern {
         match self {
             Self::Any => true,
             Self::Resource(glob) => glob.matches(path),
-            Self::Unidentified | Self::Number(_) | Self::Short(_) | Self::Sip(..) => false,
+            Self::Unidentified | Self::Number(_) | Self::Short(_) | Self::Sip(..) | Self::Other(_) => false,
+        }
+    }
+
+    fn is_of_other(&self, text: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Other(glob) => glob.matches(text),
+            Self::Unidentified | Self::Number(_) | Self::Short(_) | Self::Sip(..) | Self::Resource(_) => false,
         }
     }
 }
@@ -167,6 +179,8 @@ impl FromStr for AddressPattern {
             wrong("write the number alone, like `+1900*`")
         } else if text.starts_with('/') {
             of_resource(&folded).map_or_else(|| wrong("write a path like `/private/*`, without `..` and `%`"), Ok)
+        } else if address::other(&folded).is_some() {
+            Ok(Self::Other(Glob::new(&folded)))
         } else if is_digits(text, MAX_SHORT) {
             Ok(Self::Short(Glob::new(text)))
         } else if is_digits(&text.replace(['*', ' ', '-', '.', '(', ')'], ""), usize::MAX) {

@@ -18,7 +18,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
-pub use documents::{Egress, HostPattern, PromptRules, PromptSection, VerbRules};
+pub use documents::{Destinations, Egress, HostPattern, PromptRules, PromptSection, VerbRules};
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
 pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement, Verify};
 pub use leaks::{Leak, Screen};
@@ -104,6 +104,8 @@ pub struct Agent {
     pub prompt: PromptRules,
     /// Which verbs its documents may use.
     pub verbs: VerbRules,
+    /// Where they may send calls and messages.
+    pub destinations: Destinations,
     /// Which hosts they may make the platform ask.
     pub egress: Egress,
     /// Which of the agent's rules are in shadow.
@@ -501,7 +503,8 @@ impl Agent {
     pub(crate) fn has_rules_for_words(&self) -> bool {
         let has_verbs = !self.verbs.deny.is_empty() || !self.verbs.cut.is_empty();
         let has_words = has_verbs || !self.prompt.append.is_empty() || self.calls.max_duration.is_some();
-        has_words || self.egress.allow.is_some() || self.functions.concern_documents()
+        let has_places = !self.destinations.access.is_empty();
+        has_words || has_places || self.egress.allow.is_some() || self.functions.concern_documents()
     }
 
     /// The agent's own path for what lies below its public one.

@@ -191,6 +191,11 @@ fn is_definition(node: &Node<'_>) -> bool {
     is_called && !function_name(node).is_empty()
 }
 
+/// Whether this string, under this key, is a document: one in which to look for more.
+pub fn is_embedded(key: &str, text: &str) -> bool {
+    matches!(key, "SWML" | "raw_swml") || (walk::may_embed(key) && walk::is_document(text))
+}
+
 /// The name that a definition gives its function; empty if that is none.
 pub fn function_name<'d>(definition: &'d Node<'_>) -> &'d str {
     let name = definition.str_at("function").or_else(|| definition.str_at("name")).unwrap_or_default();

@@ -2,6 +2,7 @@
 //! cut, or refuses the whole; what it adds is added. The rest stays as it is, byte for byte.
 
 mod cut;
+mod destinations;
 mod egress;
 mod endpoint;
 mod functions;

@@ -14,6 +14,8 @@ pub(super) enum Address {
     Sip(Sip),
     /// An address of the platform's own, in lower case.
     Resource(String),
+    /// A queue or a stream, with its scheme, in lower case.
+    Other(String),
 }
 
 /// Whom a SIP URI names (RFC 3261, 19.1), in lower case.
@@ -92,6 +94,17 @@ pub(super) fn resource(text: &str) -> Option<String> {
     (is_path && has_steps).then(|| text.to_ascii_lowercase())
 }
 
+/// What the platform connects a call to besides (PROTOCOL.md, 3.2): a queue, or a stream of its sound.
+const OTHERS: [&str; 4] = ["queue", "stream", "ws", "wss"];
+
+/// A scheme and what stands behind it, in lower case: `queue:sales`. None of it may separate several addresses.
+pub(super) fn other(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    let is_known = OTHERS.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b',' | b';' | b'|' | b'"' | b'<' | b'>' | b'\\');
+    (is_known && !rest.is_empty() && rest.bytes().all(plain)).then(|| text.to_ascii_lowercase())
+}
+
 // === impl Address ===
 
 impl Address {
@@ -116,7 +129,7 @@ impl Address {
         }
         match text.starts_with('/') {
             true => resource(text).map(Address::Resource),
-            false => readings(text).map(Address::Number),
+            false => readings(text).map(Address::Number).or_else(|| other(text).map(Address::Other)),
         }
     }
 }

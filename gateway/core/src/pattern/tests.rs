@@ -19,6 +19,28 @@ fn nothing_listed_lets_all_pass() {
 }
 
 #[test]
+fn other_addresses_are_as_they_are_written() {
+    let some = access(&["queue:*", "stream:wss://media.example.com/*"], &["queue:internal"]);
+    for good in ["queue:sales", "QUEUE:Sales", "stream:wss://media.example.com/x"] {
+        assert!(some.admits(good), "{good}");
+    }
+    for bad in [
+        "queue:internal",
+        "queue:",
+        "queue:a,+19005551234",
+        "queue:a b",
+        "stream:wss://media.example.com.evil.org/x",
+        "wss://media.example.com/x",
+        "sales",
+        "https://media.example.com/x",
+    ] {
+        assert!(!some.admits(bad), "{bad}");
+    }
+    assert!(access(&["*"], &[]).admits("queue:sales") && !access(&["+1*"], &[]).admits("queue:sales"));
+    assert!(!access(&[], &["+1900*"]).admits("queue:a,+19005551234"));
+}
+
+#[test]
 fn what_is_allowed_passes_and_nothing_else() {
     let some = access(&["+1555*", "+4930123456?", "911", "sip:*@pbx.example.com", "/private/*"], &["+15559*"]);
     for good in [

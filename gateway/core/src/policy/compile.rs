@@ -85,6 +85,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let say = fields.take("say").section(|fields| rules::sentences(fields, Sentences::default()));
     let sensitive = rules::sensitive(fields.take("sensitive"));
     let prompt = fields.take("prompt").section(documents::prompt);
+    let destinations = fields.take("destinations").section(documents::destinations);
     let egress = fields.take("egress").section(documents::egress);
     let verbs = fields.take("verbs").section(documents::verbs);
     let shadow = rules::shadow(fields, Rule::is_of_agents);
@@ -113,6 +114,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         functions,
         prompt,
         verbs,
+        destinations,
         egress,
         shadow,
     })

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::origin::Authority;
+use crate::{origin::Authority, pattern::Access};
 
 /// What is added to the prompt of every AI.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub struct VerbRules {
     pub deny: Vec<&'static str>,
     /// These are taken out.
     pub cut: Vec<&'static str>,
+}
+
+/// Where calls and messages may be sent.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Destinations {
+    /// To whom.
+    pub access: Access,
+    /// Texts that the platform makes an address of, which may pass as they are.
+    pub templates: Vec<String>,
 }
 
 /// Which hosts the platform may be made to ask: protected agents always.

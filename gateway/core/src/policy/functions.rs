@@ -194,6 +194,11 @@ impl Functions {
         self.named.values().chain([&self.default]).any(|rules| !rules.publish || rules.needs_gateway())
     }
 
+    /// Whether callers have to agree to any function in words of their own.
+    pub(crate) fn ask_for_words(&self) -> bool {
+        self.named.values().chain([&self.default]).any(|rules| rules.asks_for_words())
+    }
+
     /// What the answers of this function are looked through for.
     pub fn sought_of(&self, name: &str) -> &[Requirement] {
         self.sought.get(name).map_or(&[], Vec::as_slice)
@@ -214,6 +219,11 @@ impl FunctionRules {
             || !self.pin.is_empty()
             || self.once
             || !self.limits.is_empty()
+    }
+
+    /// Whether the caller has to agree in words of their own, which the gateway has to see.
+    pub fn asks_for_words(&self) -> bool {
+        self.confirm.as_ref().is_some_and(|confirm| confirm.words.is_some())
     }
 
     /// Whether this rule is in shadow.

@@ -2,7 +2,7 @@
 
 use super::{
     Address, At, Definition, FunctionPlace, Place, Reach, Source, Survey, UrlPlace, credentials_beside, function_name,
-    is_definition, is_template, kind_of, schema_digest,
+    is_definition, is_embedded, is_template, kind_of, schema_digest,
 };
 use crate::{
     id::FunctionName,
@@ -31,12 +31,12 @@ pub(super) fn is_data(key: &str) -> bool {
 }
 
 /// Whether a SWML document may stand in a string under this key, beside URLs and names.
-fn may_embed(key: &str) -> bool {
+pub(super) fn may_embed(key: &str) -> bool {
     matches!(key, "dest" | "transfer" | "execute" | "confirm" | "transfer_after_bridge")
 }
 
 /// Whether this text, under such a key, is a document.
-fn is_document(text: &str) -> bool {
+pub(super) fn is_document(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[']) || (text.contains('\n') && text.contains("sections"))
 }
 
@@ -225,7 +225,7 @@ impl<'d> Survey<'d> {
 
     fn string(&mut self, node: &'d Node<'d>, text: &'d str, context: Context<'d>) {
         let key = context.key;
-        if matches!(key, "SWML" | "raw_swml") || (may_embed(key) && is_document(text)) {
+        if is_embedded(key, text) {
             self.embedded.push(node);
             return;
         }
@@ -238,7 +238,8 @@ impl<'d> Survey<'d> {
             if has_scheme {
                 self.prose.push((node, self.what(key)));
             }
-            if is_template || has_scheme {
+            // What a template under `to` becomes is a number, an address or a stream's: a place that calls are sent to.
+            if has_scheme || (is_template && key != "to") {
                 let (reach, within, source) = (self.reach(kind, context), self.within, source_of(context));
                 self.addresses.push(Address { node, key, within, reach, source });
             }

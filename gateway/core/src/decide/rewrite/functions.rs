@@ -5,12 +5,16 @@ use std::collections::HashSet;
 use super::{Found, Minter, rules::Ruled};
 use crate::{
     id::FunctionName,
-    json::{Node, quote},
+    json::{Node, Value, quote},
     policy::FunctionRules,
     record::{Bypass, Rule},
     swml::{Definition, Names, NamesOf, Outline, Place, Source, Survey, UrlPlace},
+    token::Kind,
     verdict::Reason,
 };
+
+/// The setting with which the platform sends the conversation along (PROTOCOL.md, 3.4 and 4.1).
+const POST_CONVERSATION: &str = "swaig_post_conversation";
 
 // === impl Minter ===
 
@@ -84,6 +88,37 @@ impl Minter<'_> {
         let foreign = urls.filter(|place| matches!(self.owned(place), Ok(Found::Foreign(_)))).map(|place| place.source);
         let others = survey.addresses.iter().map(|address| address.source);
         foreign.chain(others).flatten().filter_map(start).collect()
+    }
+
+    /// Has the platform tell with each function call what was said, where a function needs the caller's own words; also
+    /// in shadow, or nothing could be said about it. Amazon's AIs have no such setting.
+    pub(super) fn post_conversation<'d>(&self, outline: &Outline<'d>, survey: &Survey<'d>, ruled: &mut Ruled<'d>) {
+        if !self.writer.functions.ask_for_words() {
+            return;
+        }
+        let needs_words = |definition: &Definition<'_>| {
+            let rules = self.rules_of(definition.name);
+            rules.is_some_and(FunctionRules::asks_for_words) && !ruled.cut.covers(definition.node)
+        };
+        // What is included comes later.
+        let includes = survey.urls.iter().any(|place| place.kind == Kind::Includes);
+        if !includes && !survey.definitions.iter().any(needs_words) {
+            return;
+        }
+        for ai in outline.ais.iter().filter(|ai| !ai.is_bedrock) {
+            match ai.node.get("params") {
+                None => ruled.add_member(ai.node, "params", format!("{{{}:true}}", quote(POST_CONVERSATION))),
+                Some(params) => match params.get(POST_CONVERSATION) {
+                    Some(setting) if setting.value == Value::Bool(true) => {}
+                    Some(setting) => {
+                        ruled.done.add(setting);
+                        ruled.edits.replace(setting.span.clone(), "true");
+                    }
+                    None if params.is_object() => ruled.add_member(params, POST_CONVERSATION, "true".to_owned()),
+                    None => {}
+                },
+            }
+        }
     }
 
     fn is_gone(&self, name: &str, ruled: &Ruled<'_>) -> bool {

@@ -69,9 +69,11 @@ impl Minter<'_> {
         ruled.cut.settle();
         self.egress(survey, &mut ruled)?;
         ruled.cut.settle();
+        self.destinations(root, &outline, &ruled.cut)?;
         self.names(&outline, survey, &mut ruled);
         ruled.cut.settle();
         self.prompts(&outline, &mut ruled)?;
+        self.post_conversation(&outline, survey, &mut ruled);
         self.bound_duration(&outline, &mut ruled);
         ruled.put_members();
         Ok(ruled)

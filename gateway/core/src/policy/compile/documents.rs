@@ -1,8 +1,8 @@
 //! `prompt`, `verbs`: what an agent's documents and answers may hold.
 
 use super::{
-    super::{Egress, HostPattern, PromptRules, PromptSection, VerbRules},
-    is_plain,
+    super::{Destinations, Egress, HostPattern, PromptRules, PromptSection, VerbRules},
+    is_plain, patterns,
 };
 use crate::{
     origin::{self, Authority},
@@ -68,6 +68,18 @@ fn words(text: &str, most: usize, may_break: bool) -> Result<String, String> {
     }
 }
 
+// === destinations ===
+
+pub(super) fn destinations(fields: &mut Fields<'_>) -> Destinations {
+    let access = patterns::destinations_beside(fields);
+    let templates = fields.take("templates");
+    if templates.is_given() && access.is_empty() {
+        let advice = "`templates` is read only with `allow` or `deny`; add one or remove it";
+        templates.report().note(templates.key_place(), advice);
+    }
+    Destinations { access, templates: template_list(templates) }
+}
+
 // === egress ===
 
 pub(super) fn egress(fields: &mut Fields<'_>) -> Egress {
@@ -111,7 +123,7 @@ fn template(text: &str) -> Result<String, &'static str> {
     } else if origin::is_template(text) {
         Ok(text.to_owned())
     } else {
-        Err("holds no template, like `${vars.host}` or `%{host}`; list it under `allow`")
+        Err("holds no template, like `${vars.name}` or `%{name}`; list it under `allow`")
     }
 }
 
@@ -151,7 +163,7 @@ mod tests {
     use crate::{
         keys::MacKey,
         origin::Authority,
-        policy::{Agent, Egress, PromptSection, Seed, VerbRules},
+        policy::{Agent, Destinations, Egress, PromptSection, Seed, VerbRules},
         secret::Secret,
     };
 
@@ -175,6 +187,7 @@ mod tests {
         let agent = agent("");
         assert_eq!(agent.prompt.append, []);
         assert_eq!(agent.verbs, VerbRules::default());
+        assert_eq!(agent.destinations, Destinations::default());
         assert_eq!(agent.egress, Egress::default());
         assert_eq!(agent.calls.max_duration, None);
         assert!(!agent.has_rules_for_words());
@@ -258,11 +271,34 @@ mod tests {
             ),
             (
                 "allow: [], templates: [a.example]",
-                "34: an item of `templates`: holds no template, like `${vars.host}` or `%{host}`; list it under `allow`",
+                "34: an item of `templates`: holds no template, like `${vars.name}` or `%{name}`; list it under `allow`",
             ),
             ("assets: true", "11: this is read only with `allow`; add the hosts or remove it"),
         ] {
             assert_eq!(mistakes(&format!("egress: {{ {more} }}")), [mistake], "{more}");
+        }
+    }
+
+    #[test]
+    fn destinations_are_listed() {
+        let destinations =
+            agent("destinations: { allow: ['+1*', 'queue:*'], deny: ['+1900*'], templates: ['${x}'] }").destinations;
+        assert!(destinations.access.admits("+15551230000") && destinations.access.admits("queue:sales"));
+        assert!(!destinations.access.admits("+19005551234") && !destinations.access.admits("sip:a@b"));
+        assert_eq!(destinations.templates, ["${x}"]);
+        for (more, mistake) in [
+            (
+                "allow: ['1555*']",
+                "25: an item of `allow`: `1555*`: write numbers with their country code, like `+1900*`",
+            ),
+            ("allow: []", "24: `allow` lists nothing; list a pattern, or remove it"),
+            ("templates: ['${x}']", "17: `templates` is read only with `allow` or `deny`; add one or remove it"),
+            (
+                "deny: ['+1*'], templates: [x]",
+                "44: an item of `templates`: holds no template, like `${vars.name}` or `%{name}`; list it under `allow`",
+            ),
+        ] {
+            assert_eq!(mistakes(&format!("destinations: {{ {more} }}")), [mistake], "{more}");
         }
     }
 }

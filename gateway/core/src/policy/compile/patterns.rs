@@ -15,11 +15,6 @@ pub(super) fn callers(field: Field<'_>) -> Option<Access> {
     access(field, AddressPattern::of_callers)
 }
 
-/// Where calls may be sent, in the same form.
-pub(super) fn destinations(field: Field<'_>) -> Option<Access> {
-    access(field, str::parse)
-}
-
 fn access<E: Display>(field: Field<'_>, parse: fn(&str) -> Result<AddressPattern, E>) -> Option<Access> {
     field.mapping(|fields| {
         let access = listed(fields, parse)?;
@@ -33,6 +28,11 @@ fn access<E: Display>(field: Field<'_>, parse: fn(&str) -> Result<AddressPattern
 /// `allow` and `deny` of callers, beside other keys.
 pub(super) fn callers_beside(fields: &mut Fields<'_>) -> Access {
     listed(fields, AddressPattern::of_callers).unwrap_or_default()
+}
+
+/// `allow` and `deny` of places that calls are sent to, beside other keys.
+pub(super) fn destinations_beside(fields: &mut Fields<'_>) -> Access {
+    listed(fields, str::parse).unwrap_or_default()
 }
 
 fn listed<E: Display>(fields: &mut Fields<'_>, parse: fn(&str) -> Result<AddressPattern, E>) -> Option<Access> {
@@ -72,18 +72,16 @@ mod tests {
     fn lists_are_read() {
         let access = read("{ allow: [+1*, unidentified], deny: [+1900*] }", callers).unwrap();
         assert!(access.admits("+15551234567") && !access.admits("+19005551234") && access.admits_caller(None));
-        assert!(!read("{ deny: [+1900*] }", destinations).unwrap().admits("+19005551234"));
     }
 
     #[test]
     fn mistakes_are_told() {
         let told = |text: &str, part: &str| {
-            let mistakes = read(text, destinations).unwrap_err();
+            let mistakes = read(text, callers).unwrap_err();
             assert!(mistakes.contains(part), "{text}: {mistakes}");
         };
         told("{}", "write `allow`, `deny` or both");
         told("{ allow: [] }", "`allow` lists nothing");
-        told("{ allow: [unidentified] }", "only callers can be unidentified");
         told("{ allow: ['1900*'], deny: [x] }", "country code");
         told("{ allow: ['1900*'], deny: [x] }", "`x`: write a number");
         told("{ allow: [1900] }", "must be text; put it in quotes");
