@@ -18,7 +18,7 @@ use maker::Maker;
 use serde_json::Value;
 use swaigate_core::{
     basic, origin,
-    record::Facts,
+    record::{Bypass, Facts},
     route::Method,
     token::{self, Kind, PARAMETER, UnverifiedToken},
 };
@@ -79,6 +79,59 @@ fn no_document_of_the_schema_leaks_or_changes_in_anything_else() {
         assert!(minted as u64 * 100 >= cases, "too few URLs of kind {kind:?}: {tally:?}");
     }
     assert!(tally.cleaned as u64 >= cases, "too few texts with a URL in them: {tally:?}");
+}
+
+/// Agents of world `strict`, each with rules of its own for what it may say.
+const RULED: [&str; 9] = ["calls", "words", "verbs", "egress", "files", "functions", "chosen", "asks", "places"];
+
+/// What is cut and added makes a whole of each document, which is then as the policy wants it.
+#[test]
+fn what_a_policy_makes_of_a_document_it_leaves_as_it_is() {
+    let schema: Value = serde_json::from_slice(&fs::read(schema_path()).expect("the schema")).expect("it is JSON");
+    let file = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/worlds/strict.yaml"));
+    let world = World::new(serde_yaml::from_slice(&file.expect("the world")).expect("a world")).expect("policies");
+    let (_, fetch) = world::platform_use(Kind::Swml, "", CALL);
+    let mut tally: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let documents = (0..600).map(|case| Maker::new(&schema, 20_261_124 + case).document().to_string());
+    for (document, agent) in documents.flat_map(|document| RULED.map(|agent| (document.clone(), agent))) {
+        let fetched = Request::of_platform(Method::Post, &format!("/{agent}"), fetch.clone());
+        let permit = world.ask(&fetched).expect("a fetch").permit;
+        let mut released = |text: &str| {
+            let mut facts = Facts::default();
+            let reply = world.release(&permit, text.as_bytes(), &mut facts);
+            let cut = facts.unmediated.iter().any(|it| matches!(it.how, Bypass::Cut | Bypass::Unenforced));
+            let outcome = match &reply {
+                Ok(reply) if cut => (reply.status, "cut"),
+                Ok(reply) => (reply.status, "left"),
+                Err(refused) => (0, refused.reason.as_str()),
+            };
+            *tally.entry((agent, outcome.1)).or_default() += 1;
+            assert_ne!(outcome.1, "internal", "{agent}: {text}");
+            reply.ok().map(|reply| String::from_utf8(reply.body).expect("UTF-8"))
+        };
+        let Some(once) = released(&document) else { continue };
+        let twice = released(&once).unwrap_or_default();
+        assert_eq!(without_tokens(&twice), without_tokens(&once), "{agent}: {document}");
+    }
+    println!("{tally:?}");
+    for (agent, outcome) in [
+        ("verbs", "cut"),
+        ("verbs", "verb_denied"),
+        ("egress", "egress_denied"),
+        ("chosen", "cut"),
+        ("places", "destination_denied"),
+    ] {
+        assert!(tally.get(&(agent, outcome)).is_some_and(|count| *count > 10), "{agent} {outcome}: {tally:?}");
+    }
+}
+
+/// A token holds a digest of its function's parameters as they were, with the agent's URLs in them.
+fn without_tokens(text: &str) -> String {
+    let mut parts = text.split("gw_token=");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + "…" + part.trim_start_matches(|c: char| c.is_alphanumeric() || "-_".contains(c))
+    })
 }
 
 /// Where `tests/setup` installs the SDK.
