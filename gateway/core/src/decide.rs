@@ -22,6 +22,7 @@ mod release;
 mod rewrite;
 mod rules;
 mod signed;
+mod spoken;
 mod stream;
 
 use std::sync::Arc;

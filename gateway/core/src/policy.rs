@@ -18,7 +18,7 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
-pub use documents::{Destinations, Egress, HostPattern, PromptRules, PromptSection, VerbRules};
+pub use documents::{Destinations, Egress, HostPattern, PromptRules, PromptSection, ResponseRules, VerbRules};
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
 pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement, Verify};
 pub use leaks::{Leak, Screen};
@@ -100,6 +100,8 @@ pub struct Agent {
     pub bodies: BodyLimits,
     /// What single functions may be called for, by whom and when.
     pub functions: Functions,
+    /// What is done to the answers of its functions.
+    pub responses: ResponseRules,
     /// What is added to prompts.
     pub prompt: PromptRules,
     /// Which verbs its documents may use.

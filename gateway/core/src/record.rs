@@ -106,6 +106,8 @@ pub struct Facts {
     pub result: Vec<String>,
     /// Whether a function's answer meets what other functions require, if they do.
     pub has_met: Option<bool>,
+    /// How much of the answer was redacted.
+    pub redacted: usize,
     /// What rules in shadow would have refused.
     pub would_refuse: Vec<Shadowed>,
     /// The scope of the emergency switch that stopped it.

@@ -105,6 +105,11 @@ impl Redactions {
 
     /// The text with marks in place of what was found; `None` if nothing was.
     pub fn apply(&self, text: &str) -> Option<String> {
+        self.redact(text).map(|(text, _)| text)
+    }
+
+    /// The same, and how many marks there are.
+    pub fn redact(&self, text: &str) -> Option<(String, usize)> {
         if self.is_empty() {
             return None;
         }
@@ -117,7 +122,7 @@ impl Redactions {
             from = place.end;
         }
         out.push_str(text.get(from..).unwrap_or_default());
-        (!found.is_empty()).then_some(out)
+        (!found.is_empty()).then_some((out, found.len()))
     }
 
     /// All places, none of which overlap: those that did are one.

@@ -56,6 +56,9 @@ struct DocumentCase {
     /// What rules in shadow would have refused: `rule reason`.
     #[serde(default)]
     would_refuse: Vec<String>,
+    /// How much was redacted.
+    #[serde(default)]
+    redacted: usize,
     /// What exactly was wrong, for the operator.
     detail: Option<String>,
 }
@@ -233,6 +236,7 @@ fn wrong_at(world: &World, place: &Place) -> Option<String> {
             leaves: Some(in_document(place, &leaves.replace("<here>", &format!("{here:?}")))),
             refused: None,
             would_refuse: Vec::new(),
+            redacted: 0,
             detail: None,
             unmediated: noted.filter(|_| !place.document.contains("data_map")),
         };
@@ -282,6 +286,7 @@ fn check_document(world: &World, case: &DocumentCase) -> Result<Vec<String>, Str
     }
     let shadowed: Vec<_> = facts.would_refuse.iter().map(|it| format!("{} {}", it.rule.as_str(), it.reason)).collect();
     same("would refuse", &shadowed.join(", "), &case.would_refuse.join(", "))?;
+    same("redacted", &facts.redacted.to_string(), &case.redacted.to_string())?;
     if let Some(expected) = &case.detail {
         same("detail", facts.detail.as_deref().unwrap_or_default(), expected)?;
     }

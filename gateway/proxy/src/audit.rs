@@ -291,6 +291,8 @@ struct Line<'e> {
     has_met: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     would_refuse: Vec<WouldRefuse>,
+    #[serde(skip_serializing_if = "is_zero")]
+    redacted: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_mediated: Vec<NotMediated<'e>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,6 +305,12 @@ struct Line<'e> {
 struct WouldRefuse {
     rule: &'static str,
     reason: &'static str,
+}
+
+// serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -351,6 +359,7 @@ impl<'e> From<&'e Entry> for Line<'e> {
                 .iter()
                 .map(|seen| WouldRefuse { rule: seen.rule.as_str(), reason: seen.reason })
                 .collect(),
+            redacted: facts.redacted,
             not_mediated: unmediated.map(|u| NotMediated { what: &u.what, how: u.how.as_str() }).collect(),
             switch: facts.switch.as_deref(),
             detail: facts.detail.as_deref(),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{
     Denial, Lesson, Permit, redirect,
     rewrite::{Lineage, Minter},
+    spoken,
 };
 use crate::{
     json::{self, JsonError},
@@ -128,9 +129,24 @@ fn document(permit: &Permit, policies: &Policies, body: &[u8], facts: &mut Facts
     }
     if permit.route == Route::Swaig {
         facts.result = result_of(&root);
+        if let Some((text, count)) = spoken::redacted(&permit.agent.responses.redact, &text, &root) {
+            facts.redacted = count;
+            let root = json::parse(text.as_bytes()).map_err(|_| Reason::Internal)?;
+            return leaving(permit, policies, &text, &root, facts);
+        }
     }
+    leaving(permit, policies, &text, &root, facts)
+}
+
+fn leaving(
+    permit: &Permit,
+    policies: &Policies,
+    text: &str,
+    root: &json::Node<'_>,
+    facts: &mut Facts,
+) -> Result<Reply, Reason> {
     let lineage = permit.lineage.ok_or(Reason::Internal)?;
-    rewritten(permit, policies, lineage, text.as_bytes(), &root, facts).map(|body| Reply::json(200, body))
+    rewritten(permit, policies, lineage, text.as_bytes(), root, facts).map(|body| Reply::json(200, body))
 }
 
 /// Of what an answer consists: `response`, and the names of its actions (PROTOCOL.md, 3.4 and 4.4).

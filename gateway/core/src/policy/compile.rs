@@ -84,6 +84,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let calls = fields.take("calls").section(calls::calls);
     let say = fields.take("say").section(|fields| rules::sentences(fields, Sentences::default()));
     let sensitive = rules::sensitive(fields.take("sensitive"));
+    let responses = fields.take("responses").section(documents::responses);
     let prompt = fields.take("prompt").section(documents::prompt);
     let destinations = fields.take("destinations").section(documents::destinations);
     let egress = fields.take("egress").section(documents::egress);
@@ -112,6 +113,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         expose,
         bodies,
         functions,
+        responses,
         prompt,
         verbs,
         destinations,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{origin::Authority, pattern::Access};
+use crate::{origin::Authority, pattern::Access, redact::Redactions};
 
 /// What is added to the prompt of every AI.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -36,6 +36,13 @@ pub struct Destinations {
     pub access: Access,
     /// Texts that the platform makes an address of, which may pass as they are.
     pub templates: Vec<String>,
+}
+
+/// What is done to the answers of functions.
+#[derive(Debug, Default, Clone)]
+pub struct ResponseRules {
+    /// What is taken out of the words that a model reads or says.
+    pub redact: Redactions,
 }
 
 /// Which hosts the platform may be made to ask: protected agents always.

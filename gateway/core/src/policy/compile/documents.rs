@@ -1,8 +1,8 @@
-//! `prompt`, `verbs`: what an agent's documents and answers may hold.
+//! `prompt`, `verbs`, `destinations`, `egress`, `responses`: what an agent's documents and answers may hold.
 
 use super::{
-    super::{Destinations, Egress, HostPattern, PromptRules, PromptSection, VerbRules},
-    is_plain, patterns,
+    super::{Destinations, Egress, HostPattern, PromptRules, PromptSection, ResponseRules, VerbRules},
+    is_plain, patterns, texts,
 };
 use crate::{
     origin::{self, Authority},
@@ -19,6 +19,12 @@ const MAX_LISTED: usize = 256;
 /// How long the title and the body of a section may be, in characters.
 const TITLE: usize = 100;
 const BODY: usize = 8000;
+
+// === responses ===
+
+pub(super) fn responses(fields: &mut Fields<'_>) -> ResponseRules {
+    ResponseRules { redact: texts::redactions(fields.take("redact")) }
+}
 
 // === prompt ===
 
