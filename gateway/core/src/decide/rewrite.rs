@@ -19,7 +19,7 @@ use endpoint::Endpoint;
 pub(crate) use lineage::{Lineage, seconds};
 use prose::{candidates, common_suffix, scheme_before};
 
-use rules::Ruled;
+use rules::{Done, Ruled};
 
 use super::Permit;
 use crate::{
@@ -107,32 +107,8 @@ impl<'p> Minter<'p> {
             return Ok(Some("[]".to_owned()));
         }
         let Ruled { mut cut, mut edits, done, .. } = ruled;
-        let Survey { urls, embedded, prose, keys, sessions, definitions, templated, .. } = survey;
-        self.has_several_sessions |= sessions > 1;
-        for definition in definitions.iter().filter(|it| it.has_data_map && !cut.covers(it.node)) {
-            self.note(definition.name, Bypass::DataMap);
-        }
-        for place in &urls {
-            if !place.node().is_some_and(|node| cut.covers(node) || done.has(node)) {
-                self.place(place, &mut edits, &mut cut)?;
-            }
-        }
-        for node in embedded.into_iter().filter(|node| !cut.covers(node)) {
-            self.embedded(node, depth, &mut edits)?;
-        }
-        for (node, what) in prose.into_iter().filter(|(node, _)| !cut.covers(node) && !done.has(node)) {
-            let other = prose::other_protocols(node.as_str().unwrap_or_default(), |text| self.owned_authority(text))?;
-            if !other.is_empty() {
-                self.note(what, Bypass::Protocol);
-            }
-            self.clean(node, &mut edits)?;
-        }
-        for (object, member) in keys.into_iter().filter(|(_, member)| !cut.covers(&member.node)) {
-            self.clean_key(text, object, member, &mut edits)?;
-        }
-        for (_, what) in templated.into_iter().filter(|(node, _)| !cut.covers(node)) {
-            self.note(what, Bypass::Templated);
-        }
+        self.has_several_sessions |= survey.sessions > 1;
+        self.texts(text, survey, depth, (&mut cut, &mut edits, &done))?;
         if depth == 0 && self.is_document {
             self.answer_first(root, &cut, &mut edits);
         }
@@ -141,6 +117,42 @@ impl<'p> Minter<'p> {
             return Ok(None);
         }
         edits.apply(text).map(Some).map_err(|_| Reason::Internal)
+    }
+
+    /// Mints and cleans what remains, and notes what doesn't pass through the gateway.
+    fn texts<'d>(
+        &mut self,
+        text: &str,
+        survey: Survey<'d>,
+        depth: usize,
+        (cut, edits, done): (&mut Cut<'d>, &mut Edits, &Done),
+    ) -> Result<(), Reason> {
+        let Survey { urls, embedded, prose, keys, definitions, templated, .. } = survey;
+        for definition in definitions.iter().filter(|it| it.has_data_map && !cut.covers(it.node)) {
+            self.note(definition.name, Bypass::DataMap);
+        }
+        for place in &urls {
+            if !place.node().is_some_and(|node| cut.covers(node) || done.has(node)) {
+                self.place(place, edits, cut)?;
+            }
+        }
+        for node in embedded.into_iter().filter(|node| !cut.covers(node)) {
+            self.embedded(node, depth, edits)?;
+        }
+        for (node, what) in prose.into_iter().filter(|(node, _)| !cut.covers(node) && !done.has(node)) {
+            let other = prose::other_protocols(node.as_str().unwrap_or_default(), |text| self.owned_authority(text))?;
+            if !other.is_empty() {
+                self.note(what, Bypass::Protocol);
+            }
+            self.clean(node, edits)?;
+        }
+        for (object, member) in keys.into_iter().filter(|(_, member)| !cut.covers(&member.node)) {
+            self.clean_key(text, object, member, edits)?;
+        }
+        for (_, what) in templated.into_iter().filter(|(node, _)| !cut.covers(node)) {
+            self.note(what, Bypass::Templated);
+        }
+        Ok(())
     }
 
     fn place<'d>(&mut self, place: &UrlPlace<'d>, edits: &mut Edits, cut: &mut Cut<'d>) -> Result<(), Reason> {

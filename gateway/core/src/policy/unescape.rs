@@ -6,18 +6,18 @@ use memchr::memchr2;
 /// escape and is none stays as it is.
 pub(crate) fn once(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
-    let mut out = Vec::new();
+    let (mut out, mut meant) = (Vec::new(), Vec::new());
     let mut copied = 0;
     let mut searched = 0;
     while let Some(at) = bytes.get(searched..).and_then(|rest| memchr2(b'\\', b'%', rest)).map(|at| searched + at) {
         let rest = bytes.get(at + 1..).unwrap_or_default();
-        let before = out.len();
-        out.extend_from_slice(bytes.get(copied..at).unwrap_or_default());
-        let taken = if bytes.get(at) == Some(&b'%') { percent(rest, &mut out) } else { backslash(rest, &mut out) };
+        meant.clear();
+        let taken = if bytes.get(at) == Some(&b'%') { percent(rest, &mut meant) } else { backslash(rest, &mut meant) };
         searched = at + 1 + taken;
-        if taken == 0 {
-            out.truncate(before);
-        } else {
+        // What is none is not copied, so that a text full of them is read once.
+        if taken > 0 {
+            out.extend_from_slice(bytes.get(copied..at).unwrap_or_default());
+            out.extend_from_slice(&meant);
             copied = searched;
         }
     }
@@ -89,5 +89,11 @@ mod tests {
         ] {
             assert_eq!(once(text).as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_full_of_what_is_none_is_read_once() {
+        // Were it copied for each, this would take minutes.
+        assert_eq!(once(&r"\n".repeat(1 << 19)), None);
     }
 }

@@ -59,7 +59,7 @@ impl Minter<'_> {
     fn blame<'d>(&mut self, blame: &Blame<'d>, survey: &Survey<'d>, ruled: &mut Ruled<'d>) -> Result<(), Reason> {
         let definition = blame.function.and_then(|number| survey.definitions.get(number));
         if self.writer.is_shadow(Rule::Egress) {
-            self.facts.shadowed(Rule::Egress, Reason::EgressDenied.as_str());
+            self.shadowed(Rule::Egress, Reason::EgressDenied);
         } else if let Some(definition) = definition {
             self.note(definition.name, Bypass::Cut);
             ruled.remove_function(definition);

@@ -30,7 +30,7 @@ impl Minter<'_> {
             let is_called = definition.has_data_map || definition.has_web_hook;
             let is_around = is_called && !mediated.contains(&number);
             if !rules.publish && rules.is_shadow(Rule::Publish) {
-                self.facts.shadowed(Rule::Publish, Reason::FunctionDenied.as_str());
+                self.shadowed(Rule::Publish, Reason::FunctionDenied);
             } else if !rules.publish {
                 self.note(definition.name, Bypass::Cut);
                 ruled.remove_function(definition);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Cut, Minter};
 use crate::{
     json::{Edits, Node},
-    record::Rule,
+    record::{Rule, Shadowed},
     swml::{self, Survey},
     verdict::Reason,
 };
@@ -19,7 +19,13 @@ pub(super) struct Ruled<'d> {
     /// The names of functions whose definitions are cut.
     pub(super) removed: HashSet<String>,
     /// Members that are added to objects, by where these start.
-    added: BTreeMap<usize, (&'d Node<'d>, Vec<(&'static str, String)>)>,
+    added: BTreeMap<usize, Added<'d>>,
+}
+
+/// Members that are added to an object, with their values as JSON.
+struct Added<'d> {
+    object: &'d Node<'d>,
+    members: Vec<(&'static str, String)>,
 }
 
 /// Strings that are edited already, by where they start.
@@ -31,12 +37,13 @@ pub(super) struct Done(HashSet<usize>);
 impl<'d> Ruled<'d> {
     /// Adds a member to an object that has none of this key. The value is JSON.
     pub(super) fn add_member(&mut self, object: &'d Node<'d>, key: &'static str, value: String) {
-        self.added.entry(object.span.start).or_insert_with(|| (object, Vec::new())).1.push((key, value));
+        let added = || Added { object, members: Vec::new() };
+        self.added.entry(object.span.start).or_insert_with(added).members.push((key, value));
     }
 
     /// Makes edits of all that is added: those of one object are one.
     fn put_members(&mut self) {
-        for (object, members) in std::mem::take(&mut self.added).into_values() {
+        for Added { object, members } in std::mem::take(&mut self.added).into_values() {
             let members: Vec<_> = members.iter().map(|(key, value)| (*key, value.as_str())).collect();
             self.edits.insert_members(object, &members);
         }
@@ -82,10 +89,18 @@ impl Minter<'_> {
     /// Refuses by a rule of the agent's, unless that is in shadow. `what` is for the operator.
     pub(super) fn deny(&mut self, rule: Rule, reason: Reason, what: &str) -> Result<(), Reason> {
         if self.writer.is_shadow(rule) {
-            self.facts.shadowed(rule, reason.as_str());
+            self.shadowed(rule, reason);
             return Ok(());
         }
         self.facts.detail = Some(what.to_owned());
         Err(reason)
+    }
+
+    /// Notes what a rule in shadow would have refused, once.
+    pub(super) fn shadowed(&mut self, rule: Rule, reason: Reason) {
+        let seen = Shadowed { rule, reason: reason.as_str() };
+        if !self.facts.would_refuse.contains(&seen) {
+            self.facts.shadowed(rule, seen.reason);
+        }
     }
 }

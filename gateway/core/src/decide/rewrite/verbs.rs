@@ -24,7 +24,7 @@ impl Minter<'_> {
             if rules.deny.contains(&verb.name) {
                 self.deny(Rule::Verbs, Reason::VerbDenied, verb.name)?;
             } else if rules.cut.contains(&verb.name) && self.writer.is_shadow(Rule::Verbs) {
-                self.facts.shadowed(Rule::Verbs, Reason::VerbDenied.as_str());
+                self.shadowed(Rule::Verbs, Reason::VerbDenied);
             } else if rules.cut.contains(&verb.name) {
                 self.note(verb.name, Bypass::Cut);
                 cut.add(verb.at);
