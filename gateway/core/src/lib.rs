@@ -8,7 +8,7 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | 0 | [`id`], [`json`], [`origin`], [`secret`], [`time`], [`verb`] | nouns |
+//! | 0 | [`id`], [`json`], [`origin`], [`reason`], [`secret`], [`time`], [`verb`] | nouns |
 //! | 1 | [`argon2id`], [`keys`], [`lockout`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
 //! | 2 | [`basic`], [`signature`], [`token`] | proofs |
 //! | 2 | [`code`], [`hours`], [`input`], [`pattern`], [`redact`], [`schema`], [`turns`] | what the rules of functions are made of |
@@ -21,6 +21,7 @@
 pub mod id;
 pub mod json;
 pub mod origin;
+pub mod reason;
 pub mod secret;
 pub mod time;
 pub mod verb;
