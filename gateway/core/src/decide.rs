@@ -15,6 +15,7 @@
 mod admit;
 mod checks;
 mod conclude;
+mod detect;
 mod emergency;
 mod judge;
 mod redirect;
@@ -32,6 +33,7 @@ pub use checks::{
     Agreed, Begin, CallEvent, CallKey, CellKey, Check, CodeGiven, Family, Part, Question, Subject, address_part,
 };
 pub use conclude::{Answers, Forward, Lesson, Permit, Refusal, conclude};
+pub use detect::{Alarm, Exceeded, WatchKey, alarms, of_refusal};
 pub use judge::{Moment, Plan, judge};
 pub use release::{AgentAnswer, Released, release};
 pub use stream::{AgentHead, release_head};
@@ -60,6 +62,8 @@ pub struct Denial {
     pub sentence: Option<String>,
     /// The limit that is reached, if it is one.
     pub quota: Option<Limit>,
+    /// What detection counts of the request and no plan asks any more.
+    pub watched: Vec<Question>,
 }
 
 // === impl Denial ===
@@ -75,6 +79,7 @@ impl Denial {
             medium: Medium::default(),
             sentence: None,
             quota: None,
+            watched: Vec::new(),
         }
     }
 
@@ -88,6 +93,7 @@ impl Denial {
             medium: Medium::default(),
             sentence: None,
             quota: None,
+            watched: Vec::new(),
         }
     }
 

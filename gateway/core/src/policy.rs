@@ -5,6 +5,7 @@
 
 mod compile;
 mod documents;
+mod detect;
 mod exposed;
 mod functions;
 mod leaks;
@@ -19,6 +20,7 @@ pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
 pub use documents::{Destinations, Egress, HostPattern, PromptRules, PromptSection, ResponseRules, VerbRules};
+pub use detect::{Action, Detector, Observed, Watch};
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
 pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement, Verify};
 pub use leaks::{Leak, Screen};
@@ -110,6 +112,8 @@ pub struct Agent {
     pub destinations: Destinations,
     /// Which hosts they may make the platform ask.
     pub egress: Egress,
+    /// What is unusual.
+    pub detect: Vec<Arc<Detector>>,
     /// Which of the agent's rules are in shadow.
     pub shadow: Shadow,
 }
@@ -467,6 +471,14 @@ impl Per {
     pub const CALL: Self = Self { caller: false, call: true, function: false, address: false };
     /// Each address's.
     pub const ADDRESS: Self = Self { caller: false, call: false, function: false, address: true };
+
+    /// Its parts as policies name them: `agent`, if there is none.
+    pub fn names(self) -> Vec<&'static str> {
+        let Self { caller, call, function, address } = self;
+        let parts = [(caller, "caller"), (call, "call"), (function, "function"), (address, "address")];
+        let named: Vec<_> = parts.into_iter().filter(|(is_part, _)| *is_part).map(|(_, name)| name).collect();
+        if named.is_empty() { vec!["agent"] } else { named }
+    }
 }
 
 // === impl PublicUrl ===
@@ -496,6 +508,11 @@ impl Agent {
 }
 
 impl Agent {
+    /// The rule of `detect` of this name.
+    pub fn detector(&self, name: &str) -> Option<&Arc<Detector>> {
+        self.detect.iter().find(|detector| *detector.watch.name == *name)
+    }
+
     /// Whether this rule for the whole agent is in shadow.
     pub fn is_shadow(&self, rule: Rule) -> bool {
         self.shadow.has(rule)

@@ -160,3 +160,14 @@ reasons! {
     /// The gateway failed: a defect. It denied.
     Internal => "internal",
 }
+
+impl Reason {
+    /// Whether whoever sent the request failed to prove who that is. Who sent no proof at all has not tried: clients ask
+    /// without credentials first, to see whether they are needed.
+    pub fn is_failed_authentication(self) -> bool {
+        matches!(
+            self,
+            Reason::CredentialsWrong | Reason::CredentialsForeign | Reason::SignatureMissing | Reason::SignatureWrong
+        )
+    }
+}

@@ -56,6 +56,8 @@ pub enum Rule {
     Verbs,
     /// Which hosts its documents may make the platform ask.
     Egress,
+    /// What is unusual. In shadow, alarms are raised and nothing is done.
+    Detect,
 }
 
 /// A refusal by a rule that is in shadow: the request passed.
@@ -146,7 +148,7 @@ pub enum Bypass {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 15] = [
+    pub const ALL: [Rule; 16] = [
         Rule::Publish,
         Rule::Input,
         Rule::Arguments,
@@ -162,6 +164,7 @@ impl Rule {
         Rule::Destinations,
         Rule::Verbs,
         Rule::Egress,
+        Rule::Detect,
     ];
 
     /// Its key in policy files, and its name in audit records.
@@ -182,6 +185,7 @@ impl Rule {
             Rule::Destinations => "destinations",
             Rule::Verbs => "verbs",
             Rule::Egress => "egress",
+            Rule::Detect => "detect",
         }
     }
 
@@ -199,7 +203,7 @@ impl Rule {
             | Rule::Pin
             | Rule::Once
             | Rule::Limits => true,
-            Rule::Calls | Rule::Destinations | Rule::Verbs | Rule::Egress => false,
+            Rule::Calls | Rule::Destinations | Rule::Verbs | Rule::Egress | Rule::Detect => false,
         }
     }
 

@@ -6,7 +6,7 @@
 pub use crate::reason::Reason;
 use crate::{
     json::quote,
-    policy::{Limit, Per, Sentences},
+    policy::{Limit, Sentences},
     record::Medium,
     token::Kind,
 };
@@ -229,10 +229,7 @@ impl Reply {
 impl RateLimit {
     /// Of this limit, which has room again in so many seconds.
     pub fn of(limit: &Limit, wait: u64) -> Self {
-        let Per { caller, call, function, address } = limit.per;
-        let parts = [(caller, "caller"), (call, "call"), (function, "function"), (address, "address")];
-        let named: Vec<_> = parts.into_iter().filter(|(is_part, _)| *is_part).map(|(_, name)| name).collect();
-        let name = if named.is_empty() { "agent".to_owned() } else { named.join("-") };
+        let name = limit.per.names().join("-");
         // A window in whole seconds, as the draft has it.
         let window = limit.every.as_secs().max(1);
         Self { policy: format!("\"{name}\";q={};w={window}", limit.allow), state: format!("\"{name}\";r=0;t={wait}") }

@@ -5,6 +5,7 @@
 //! the queue and are dropped beyond that, counted in `swaigate_audit_dropped_total`, so that a flood of strangers can't
 //! take the places of real calls. A failed write is tried again until it succeeds; meanwhile the queue fills.
 
+mod anomaly;
 mod change;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+pub use anomaly::Anomaly;
 pub use change::{Action, Change};
 use serde::Serialize;
 use swaigate_core::{
@@ -29,7 +31,7 @@ use swaigate_core::{
 };
 use tokio::sync::mpsc::{self, OwnedPermit, Receiver, Sender};
 
-use self::change::ChangeLine;
+use self::{anomaly::AnomalyLine, change::ChangeLine};
 use crate::{clock, metrics::Metrics};
 
 /// How long a failed write waits before it is tried again.
@@ -56,6 +58,7 @@ pub struct Writer {
 enum Message {
     Record(Box<Entry>),
     Change(Box<Change>),
+    Anomaly(Box<Anomaly>),
     /// The file was moved away: go on in a new one.
     Reopen,
     /// Nothing that matters comes after this.
@@ -136,9 +139,18 @@ impl Audit {
 
     /// Records a request that was not forwarded, if there is room for such.
     pub fn record_refusal(&self, entry: Entry) {
+        self.send_if_there_is_room(Message::Record(Box::new(entry)));
+    }
+
+    /// Records an anomaly, if there is room for such: strangers can make some.
+    pub fn record_anomaly(&self, anomaly: Anomaly) {
+        self.send_if_there_is_room(Message::Anomaly(Box::new(anomaly)));
+    }
+
+    fn send_if_there_is_room(&self, message: Message) {
         let kept_for_forwards = self.queue.max_capacity() / 4;
         let has_room = self.queue.capacity() > kept_for_forwards;
-        if !has_room || self.queue.try_send(Message::Record(Box::new(entry))).is_err() {
+        if !has_room || self.queue.try_send(message).is_err() {
             self.metrics.audit_dropped.inc();
         }
     }
@@ -198,6 +210,7 @@ impl Log {
         match message {
             Message::Record(entry) => self.write(&Line::from(&*entry)),
             Message::Change(change) => self.write(&ChangeLine::from(&*change)),
+            Message::Anomaly(anomaly) => self.write(&AnomalyLine::from(&*anomaly)),
             Message::Reopen => self.reopen(),
             Message::End => {
                 self.retrying(|out| out.flush());

@@ -8,6 +8,7 @@
 //! agent, to hold a body of any size, and to turn a bad answer into a clean refusal. What is decided is decided by
 //! [`swaigate_core::decide`]; this module collects what it asks for, and obeys.
 
+mod alarm;
 mod body;
 mod detach;
 mod head;
@@ -95,6 +96,8 @@ impl Gate {
             }
         };
         let answers = self.app.state.apply(plan.questions(), moment.now).await;
+        let alarms = decide::alarms(plan.agent(), plan.questions(), &answers);
+        alarm::raise(&self.app, plan.agent(), alarms, ledger).await;
         let permit = decide::conclude(plan, answers, ledger.facts())?;
         ledger.keep_place().map_err(|reason| permit.deny(reason))?;
         let (agent, route) = (Arc::clone(permit.agent()), permit.route());
@@ -330,11 +333,13 @@ impl ProxyHttp for Gate {
         let (reply, request, reason) = match outcome {
             Ok(Served::Whole { reply, request }) => (reply, request, Reason::Ok),
             Ok(Served::Streamed(Ended { reason, delivery })) => {
+                alarm::of_stream(&self.app, reason, &mut ledger).await;
                 ledger.close(reason, delivery);
                 return if delivery.complete { Ok(true) } else { Err(stream::cut()) };
             }
             Err(denial) => {
                 ledger.refused(&denial);
+                alarm::of_refusal(&self.app, &denial, &mut ledger).await;
                 (denial.reply(), None, denial.reason)
             }
         };

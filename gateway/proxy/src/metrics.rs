@@ -38,6 +38,9 @@ pub struct Metrics {
     bindings: IntGauge,
     calls: IntGauge,
     facts: IntGauge,
+    watched: IntGauge,
+    watch_overflows: IntGauge,
+    anomalies: IntCounterVec,
     repeats: IntGauge,
     answer_bytes: IntGauge,
     repeated: IntCounterVec,
@@ -137,6 +140,16 @@ impl Metrics {
             )?,
             calls: gauge("swaigate_calls", "Calls under way or ended whose tokens are not dead yet.")?,
             facts: gauge("swaigate_call_facts", "What was learned and done in calls, as far as rules ask for it.")?,
+            watched: gauge("swaigate_watched_events", "Subjects that detection watches, and their events, together.")?,
+            watch_overflows: gauge(
+                "swaigate_watch_overflows",
+                "Events that detection counted together, for want of room for each subject's.",
+            )?,
+            anomalies: counters(
+                "swaigate_anomalies_total",
+                "Anomalies that detection has found, by rule.",
+                &["agent", "rule"],
+            )?,
             repeats: gauge(
                 "swaigate_repeatable_requests",
                 "Requests that may be sent again: those under way, and kept answers.",
@@ -222,6 +235,11 @@ impl Metrics {
         self.failed_authentication.with_label_values(&[agent]).inc();
     }
 
+    /// Counts an anomaly.
+    pub fn anomaly(&self, agent: &str, rule: &str) {
+        self.anomalies.with_label_values(&[agent, rule]).inc();
+    }
+
     /// Counts what left of an answer that passed as it came.
     pub fn streamed(&self, agent: &str, route: Route, bytes: u64) {
         self.streamed.with_label_values(&[agent, route.as_str()]).inc_by(bytes);
@@ -243,6 +261,13 @@ impl Metrics {
 
     /// Forgets the series of agents that are gone, so that renaming agents for years makes nothing grow.
     pub fn keep_agents(&self, before: &Policies, after: &Policies) {
+        for agent in before.agents() {
+            let rules = agent.detect.iter().map(|detector| &detector.watch.name);
+            for rule in rules.filter(|rule| after.agent(&agent.name).is_none_or(|agent| agent.detector(rule).is_none()))
+            {
+                let _ = self.anomalies.remove_label_values(&[agent.name.as_str(), rule]);
+            }
+        }
         for agent in before.agents().iter().filter(|agent| after.agent(&agent.name).is_none()) {
             let name = agent.name.as_str();
             let _ = self.failed_authentication.remove_label_values(&[name]);
@@ -270,12 +295,14 @@ impl Metrics {
     /// # Errors
     /// If the encoder fails.
     pub fn text(&self, gauges: Gauges, locked_addresses: usize) -> Result<Vec<u8>, prometheus::Error> {
-        let Gauges { cells, bindings, calls, facts, repeats, answer_bytes, overflows } = gauges;
+        let Gauges { cells, bindings, calls, facts, watched, watch_overflows, repeats, answer_bytes, overflows } =
+            gauges;
         for (gauge, count) in [
             (&self.cells, cells),
             (&self.bindings, bindings),
             (&self.calls, calls),
             (&self.facts, facts),
+            (&self.watched, watched),
             (&self.repeats, repeats),
             (&self.answer_bytes, answer_bytes),
             (&self.locked_addresses, locked_addresses),
@@ -283,6 +310,7 @@ impl Metrics {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.overflows.set(i64::try_from(overflows).unwrap_or(i64::MAX));
+        self.watch_overflows.set(i64::try_from(watch_overflows).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -319,7 +347,18 @@ mod tests {
         metrics.switch_turned("on");
         metrics.failed_authentication("bank");
         metrics.shadowed("bank", Shadowed { rule: Rule::Hours, reason: "closed" });
-        let gauges = Gauges { cells: 3, bindings: 2, calls: 4, facts: 7, repeats: 5, answer_bytes: 6, overflows: 1 };
+        metrics.anomaly("bank", "large_transfer");
+        let gauges = Gauges {
+            cells: 3,
+            bindings: 2,
+            calls: 4,
+            facts: 7,
+            watched: 8,
+            watch_overflows: 9,
+            repeats: 5,
+            answer_bytes: 6,
+            overflows: 1,
+        };
         let text = String::from_utf8(metrics.text(gauges, 9).unwrap()).unwrap();
         for line in [
             r#"swaigate_requests_total{agent="bank",decision="refuse",reason="limited",route="swaig"} 1"#,
@@ -333,6 +372,9 @@ mod tests {
             "swaigate_document_bindings 2",
             "swaigate_calls 4",
             "swaigate_call_facts 7",
+            "swaigate_watched_events 8",
+            "swaigate_watch_overflows 9",
+            r#"swaigate_anomalies_total{agent="bank",rule="large_transfer"} 1"#,
             "swaigate_repeatable_requests 5",
             "swaigate_kept_answer_bytes 6",
             r#"swaigate_repeated_requests_total{agent="bank",how="joined"} 1"#,

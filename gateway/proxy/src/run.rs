@@ -176,6 +176,7 @@ fn bounds(state: &EmbeddedState) -> Bounds {
         cells: state.max_cells,
         calls: state.max_calls,
         facts: state.max_facts,
+        watched: state.max_watched,
         answers: state.max_answers,
         answer_bytes: state.max_answer_bytes,
     }

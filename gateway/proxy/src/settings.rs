@@ -96,6 +96,8 @@ pub struct EmbeddedState {
     pub max_calls: usize,
     /// How many facts of calls are remembered, for rules that ask for them, 16 to 10,000,000.
     pub max_facts: usize,
+    /// How many subjects and events detection remembers, 16 to 10,000,000.
+    pub max_watched: usize,
     /// How many requests that may be sent again are under way or answered, 16 to 10,000,000.
     pub max_answers: usize,
     /// The bytes of these answers, 64 KiB to 64 GiB.
@@ -261,6 +263,7 @@ impl EmbeddedState {
             max_cells: 100_000,
             max_calls: 100_000,
             max_facts: 200_000,
+            max_watched: 200_000,
             max_answers: 65_536,
             max_answer_bytes: 64 << 20,
         }

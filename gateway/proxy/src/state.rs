@@ -28,7 +28,7 @@ pub use written::{NoSwitch, Written, WrittenScope};
 #[async_trait]
 pub trait StateStore: Send + Sync {
     /// Answers all questions of one request. A request that one of them refuses is counted by none, but for what the
-    /// refusal itself is: a wrong code, or a question that the caller is asked.
+    /// refusal itself is: a wrong code, or a question that the caller is asked; and for what detection watches.
     async fn apply(&self, questions: &[Question], now: Timestamp) -> Answers;
 
     /// Remembers what an answer taught, before it leaves.
@@ -84,6 +84,10 @@ pub struct Gauges {
     pub calls: usize,
     /// What was learned and done in calls.
     pub facts: usize,
+    /// What detection remembers: subjects, and times of their events.
+    pub watched: usize,
+    /// Events that detection counted together, for want of room for each subject's.
+    pub watch_overflows: u64,
     /// Requests under way that may be sent again, and kept answers.
     pub repeats: usize,
     /// The bytes of the kept answers.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::rewrite::seconds;
+use super::{detect::WatchKey, rewrite::seconds};
 use crate::{
     id::{AgentName, CallDigest, CallerDigest, DocumentId, FactKey, FunctionName},
     policy::{Agent, ExposedPath, Limit, LimitRule, Per, UnidentifiedCallers},
@@ -74,6 +74,13 @@ pub enum Check {
     Agreed(Agreed),
     /// Is the code right, after not too many wrong ones?
     Code(CodeGiven),
+    /// Is this event one too many? It refuses nothing, and is counted whatever the other checks say.
+    Watch {
+        /// Where it is counted.
+        key: WatchKey,
+        /// See [`Check::Rate`].
+        only_new_calls: bool,
+    },
 }
 
 /// A call that may begin.
@@ -279,15 +286,18 @@ impl Asker<'_> {
     }
 
     fn cell(&self, limit: &Limit, family: Family) -> Option<CellKey> {
-        let Per { caller, call, function, address } = limit.per;
-        let is_of_function = function || family == Family::Function;
-        let subject = Subject {
-            caller: if caller { self.caller_part()? } else { Part::Any },
-            call: if call { Some(self.call?) } else { None },
-            function: if is_of_function { Some(self.function?.clone()) } else { None },
-            address: if address { address_part(self.client) } else { Part::Any },
-        };
+        let subject = self.subject(limit.per, limit.per.function || family == Family::Function)?;
         Some(CellKey { agent: self.agent.name.clone(), family, limit: limit.clone(), subject })
+    }
+
+    /// Whose the request is, by these parts and perhaps by its function; `None` if one of them isn't known.
+    pub(super) fn subject(&self, per: Per, is_of_function: bool) -> Option<Subject> {
+        Some(Subject {
+            caller: if per.caller { self.caller_part()? } else { Part::Any },
+            call: if per.call { Some(self.call?) } else { None },
+            function: if is_of_function { Some(self.function?.clone()) } else { None },
+            address: if per.address { address_part(self.client) } else { Part::Any },
+        })
     }
 
     /// `None` for callers that are counted for each call alone.

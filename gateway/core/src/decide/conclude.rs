@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Check, Denial, Plan, rewrite::Lineage};
+use super::{Check, Denial, Exceeded, Plan, rewrite::Lineage};
 use crate::{
     id::FactKey,
     policy::{Agent, Exposed, Requirement},
@@ -21,6 +21,8 @@ pub struct Answers {
     pub shadowed: Vec<usize>,
     /// Whether the request begins a call that wasn't known.
     pub begins_call: bool,
+    /// What is an anomaly, whatever else is answered.
+    pub exceeded: Vec<Exceeded>,
 }
 
 /// A check that failed.

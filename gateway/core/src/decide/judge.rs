@@ -15,7 +15,7 @@ use super::{
     admit::reason_of,
     checks::{Asker, Begin, CallEvent, CallKey, Check, Family, Question, call_check, ended, exposed_rate},
     conclude::Sought,
-    emergency,
+    detect, emergency,
     rewrite::{Lineage, seconds},
     signed,
 };
@@ -84,9 +84,10 @@ pub fn judge(
 ) -> Result<Plan, Denial> {
     let route = admitted.route;
     signed::check(&admitted, policies, body, facts).map_err(|reason| admitted.deny(reason))?;
+    let mut watched = Vec::new();
     let judged = match route {
-        Route::Swml => judge_fetch(&admitted, policies, switches, body, moment, facts),
-        Route::Swaig => judge_function(&admitted, policies, switches, body, moment, facts),
+        Route::Swml => judge_fetch(&admitted, policies, switches, body, moment, facts, &mut watched),
+        Route::Swaig => judge_function(&admitted, policies, switches, body, moment, facts, &mut watched),
         Route::Summary | Route::Debug => judge_callback(&admitted, policies, body, moment, facts),
         Route::Includes => judge_includes(&admitted, policies, body, moment, facts),
         Route::Callback | Route::Asset => judge_unbound_kind(&admitted, policies, moment, facts),
@@ -95,8 +96,13 @@ pub fn judge(
         Route::Unknown => Err(Reason::NotFound.into()),
     };
     let medium = facts.medium;
-    let Judged { edited, lineage, redirect, repeat, questions, sought } =
-        judged.map_err(|Refused { reason, sentence }| Denial { medium, sentence, ..admitted.deny(reason) })?;
+    let Judged { edited, lineage, redirect, repeat, mut questions, sought } = match judged {
+        Ok(judged) => judged,
+        Err(Refused { reason, sentence }) => {
+            return Err(Denial { medium, sentence, watched, ..admitted.deny(reason) });
+        }
+    };
+    questions.extend(watched);
     let Admitted { agent, route, method, path, query, exposed, .. } = admitted;
     let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
     let sent = edited.as_ref().map_or(body, String::as_bytes);
@@ -143,6 +149,7 @@ fn judge_fetch(
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
+    watched: &mut Vec<Question>,
 ) -> Result<Judged, Refused> {
     let parsed = if body.is_empty() { None } else { Some(object(body, facts)?) };
     let call = parsed.as_ref().map(call::facts_of_fetch);
@@ -185,6 +192,7 @@ fn judge_fetch(
             facts.shadowed(Rule::Callers, Reason::CallerDenied.as_str());
         }
         let asker = Asker { agent, caller: lineage.caller, call: None, function: None, client: admitted.client };
+        watched.extend(detect::of_call(&asker, moment.now));
         questions.extend(begin(&asker, policies, call_id, fresh));
         questions.extend(asker.rates(&agent.limits, &Family::Fetches, agent.is_shadow(Rule::Limits)));
     }

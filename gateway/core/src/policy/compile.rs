@@ -10,6 +10,7 @@ mod calls;
 mod code;
 mod confirm;
 mod documents;
+mod detect;
 mod expose;
 mod functions;
 mod hours;
@@ -96,6 +97,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
     let all_shadow = if shadow == Shadow::ALL { Shadow::ALL } else { Shadow::default() };
     let of_agent = OfAgent { say: &say, sensitive: &sensitive, shadow: all_shadow };
     let functions = functions::functions(fields.take("functions"), &of_agent, secrets);
+    let detect = detect::detectors(fields.take("detect"), shadow.has(Rule::Detect));
     Some(Agent {
         name: name?,
         path,
@@ -118,6 +120,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         verbs,
         destinations,
         egress,
+        detect,
         shadow,
     })
 }

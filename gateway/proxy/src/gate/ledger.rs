@@ -84,6 +84,11 @@ impl Ledger {
         self.head.request
     }
 
+    /// Who sent it, by the socket.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.head.client
+    }
+
     /// What it asks for, now that it is known.
     pub(super) fn asks(&mut self, agent: &Arc<Agent>, route: Route) {
         self.head.agent = Some(Arc::clone(agent));
@@ -94,6 +99,12 @@ impl Ledger {
         if let Some(agent) = &denial.agent {
             self.asks(agent, denial.route);
         }
+    }
+
+    /// What it is to have ended for this reason; nothing, if that is no refusal.
+    pub(super) fn denial(&self, reason: Reason) -> Option<Denial> {
+        let agent = self.head.agent.as_ref().filter(|_| reason != Reason::Ok)?;
+        Some(Denial::of(reason, self.head.route, agent))
     }
 
     pub(super) fn facts(&mut self) -> &mut Facts {

@@ -232,6 +232,7 @@ fn state(fields: &mut Fields<'_>, folder: &Path) -> EmbeddedState {
             max_cells: many("max_cells", default.max_cells),
             max_calls: many("max_calls", default.max_calls),
             max_facts: many("max_facts", default.max_facts),
+            max_watched: many("max_watched", default.max_watched),
             max_answers: many("max_answers", default.max_answers),
             max_answer_bytes: fields.take("max_answer_bytes").size(BYTES).unwrap_or(default.max_answer_bytes),
             path: default.path,

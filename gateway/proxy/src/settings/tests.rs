@@ -75,6 +75,7 @@ fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
             max_cells: 100_000,
             max_calls: 100_000,
             max_facts: 200_000,
+            max_watched: 200_000,
             max_answers: 65_536,
             max_answer_bytes: 64 << 20
         }
@@ -101,7 +102,7 @@ public_url: https://agents.example.com
 admin: { address: \"[::1]:9000\" }
 policies: agents/
 token_keys: [{ id: new, secret_file: key.txt }, { id: old, secret_file: old.txt }]
-state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_facts: 19, max_answers: 18, max_answer_bytes: 64KiB } }
+state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_facts: 19, max_watched: 20, max_answers: 18, max_answer_bytes: 64KiB } }
 failed_authentication: { free: 0, delay: 2s, max_delay: 3s, forget: 4s, max_addresses: 19 }
 audit: { path: /var/log/audit.jsonl, queue: 1 }
 threads: 3
@@ -126,6 +127,7 @@ shutdown: { delay: 5s, drain: 10s }
             max_cells: 16,
             max_calls: 17,
             max_facts: 19,
+            max_watched: 20,
             max_answers: 18,
             max_answer_bytes: 64 << 10
         }

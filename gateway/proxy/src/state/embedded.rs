@@ -8,6 +8,7 @@ mod calls;
 mod facts;
 mod repeats;
 mod round;
+mod watches;
 
 use std::{
     ops::ControlFlow,
@@ -28,13 +29,19 @@ use governor::{
     state::{NotKeyed, StateStore as GovernorStore},
 };
 use swaigate_core::{
-    decide::{Answers, CellKey, Check, Family, Lesson, Question},
+    decide::{Answers, CellKey, Check, Exceeded, Family, Lesson, Question},
     id::{AgentName, CallDigest, DocumentId, FactKey, RepeatKey},
     policy::Limit,
     time::Timestamp,
 };
 
-use self::{calls::Calls, facts::Facts, repeats::Repeats, round::Round};
+use self::{
+    calls::Calls,
+    facts::Facts,
+    repeats::Repeats,
+    round::Round,
+    watches::{Alarm, Watches},
+};
 use super::{Begun, Gauges, Outcome, StateStore};
 
 /// How often all cells may be looked through for idle ones while requests wait.
@@ -49,6 +56,8 @@ pub struct Bounds {
     pub calls: usize,
     /// Facts of calls.
     pub facts: usize,
+    /// What detection remembers: subjects, and times of their events.
+    pub watched: usize,
     /// Requests under way that may be sent again, and answers to such, together.
     pub answers: usize,
     /// The bytes of these answers.
@@ -63,6 +72,7 @@ pub struct Embedded<C: Clock = MonotonicClock> {
     max: usize,
     calls: Calls,
     facts: Facts,
+    watches: Watches,
     repeats: Repeats,
     cells: DashMap<CellKey, Arc<Cell<C>>>,
     cell_count: AtomicUsize,
@@ -114,6 +124,7 @@ where
             max: bounds.cells,
             calls: Calls::new(bounds.calls),
             facts: Facts::new(bounds.facts),
+            watches: Watches::new(bounds.watched),
             repeats: Repeats::new(bounds.answers, bounds.answer_bytes),
             cells: DashMap::new(),
             cell_count: AtomicUsize::new(0),
@@ -127,13 +138,26 @@ where
 
     fn answer(&self, questions: &[Question], now: Timestamp) -> Answers {
         let mut round = Round::of(questions);
+        let begins = self.begins_call(questions, now);
+        self.watch(&mut round, begins);
         // Whether it passes is in its answers.
-        let _ = self.ask_all(&mut round, now);
+        let _ = self.ask_all(&mut round, begins, now);
         round.answers
     }
 
-    fn ask_all(&self, round: &mut Round<'_>, now: Timestamp) -> ControlFlow<()> {
-        let begins = self.begins_call(round.questions, now);
+    /// What is watched counts first, and whatever becomes of the rest.
+    fn watch(&self, round: &mut Round<'_>, begins_call: bool) {
+        for (index, question) in round.questions.iter().enumerate() {
+            if let Check::Watch { key, only_new_calls } = &question.check
+                && !(*only_new_calls && is_of_known_call(round.questions, begins_call))
+                && let Some(alarm) = self.watches.see(key, self.nanos())
+            {
+                round.answers.exceeded.push(Exceeded { check: index, is_shared: alarm == Alarm::Shared });
+            }
+        }
+    }
+
+    fn ask_all(&self, round: &mut Round<'_>, begins: bool, now: Timestamp) -> ControlFlow<()> {
         let cells = self.cells_of(round.questions, begins);
         let locks: Vec<MutexGuard<'_, ()>> = in_one_order(&cells).map(|cell| cell.hold()).collect();
         self.go_on(round, now)?;
@@ -204,7 +228,7 @@ where
 
     /// The cell of each rate that counts and its question's place. A cell that two share is there once.
     fn cells_of(&self, questions: &[Question], begins_call: bool) -> Vec<(usize, Arc<Cell<C>>)> {
-        let knows_call = !begins_call && questions.iter().any(|question| matches!(question.check, Check::Begin(_)));
+        let knows_call = is_of_known_call(questions, begins_call);
         let mut cells: Vec<(usize, Arc<Cell<C>>)> = Vec::with_capacity(questions.len());
         for (index, question) in questions.iter().enumerate() {
             if let Check::Rate { cell: key, only_new_calls } = &question.check
@@ -250,8 +274,13 @@ where
         count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
     }
 
+    /// Since it was made.
+    fn nanos(&self) -> u64 {
+        self.clock.now().duration_since(self.born).as_u64()
+    }
+
     fn sweep_now_and_then(&self) {
-        let now = self.clock.now().duration_since(self.born).as_u64();
+        let now = self.nanos();
         let swept = self.swept.load(Ordering::Relaxed);
         let pause = u64::try_from(SWEEP_PAUSE.as_nanos()).unwrap_or(u64::MAX);
         let due = swept == 0 || now.saturating_sub(swept) >= pause;
@@ -360,6 +389,7 @@ where
         let now = now.unix_seconds();
         self.calls.sweep(now);
         self.facts.sweep(now);
+        self.watches.sweep(self.nanos());
         self.bindings.retain(|_, binding| {
             let keep = binding.expiry > now;
             if !keep {
@@ -374,6 +404,8 @@ where
         Gauges {
             calls: self.calls.len(),
             facts: self.facts.len(),
+            watched: self.watches.len(),
+            watch_overflows: self.watches.overflows(),
             repeats,
             answer_bytes,
             cells: self.cell_count.load(Ordering::Relaxed) + self.shared.len(),
@@ -381,6 +413,11 @@ where
             overflows: self.overflows.load(Ordering::Relaxed),
         }
     }
+}
+
+/// A call that goes on has no part in what counts those that begin.
+fn is_of_known_call(questions: &[Question], begins_call: bool) -> bool {
+    !begins_call && questions.iter().any(|question| matches!(question.check, Check::Begin(_)))
 }
 
 /// Cells in the order in which all requests lock them, so that no two wait for each other.

@@ -9,8 +9,8 @@ use crate::{
     call,
     decide::{
         Admitted,
-        checks::{Asker, CallEvent, Family, call_check, ended},
-        emergency,
+        checks::{Asker, CallEvent, Family, Question, call_check, ended},
+        detect, emergency,
         rewrite::Lineage,
         rules::{self, Called},
     },
@@ -31,6 +31,7 @@ pub(super) fn judge_function(
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
+    watched: &mut Vec<Question>,
 ) -> Result<Judged, Refused> {
     let agent = &admitted.agent;
     let parsed = object(body, facts)?;
@@ -52,11 +53,12 @@ pub(super) fn judge_function(
     let mut questions = Vec::from_iter(bound.question);
     let mut sought = Vec::new();
     if claims.kind != Kind::Hook {
+        let asker = Asker { agent, caller, call: Some(call), function: Some(&function), client: admitted.client };
+        watched.extend(detect::of_function(&asker, arguments.as_ref(), moment.now));
         let asked = Asked { agent: &agent.name, function: Some(&function), callers: &[caller] };
         let stopped = emergency::check(switches, &asked, moment, facts);
         stopped.map_err(|reason| Refused { reason, sentence: Some(own_rules.say.disabled.clone()) })?;
         questions.push(call_check(agent, call, CallEvent::Used, expiry));
-        let asker = Asker { agent, caller, call: Some(call), function: Some(&function), client: admitted.client };
         let called = Called {
             asker: &asker,
             rules: own_rules,

@@ -23,7 +23,7 @@ const COUNT: RangeInclusive<u64> = 1..=1_000_000;
 
 /// What makes requests count together.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Agent,
     Caller,
     Call,
@@ -31,7 +31,7 @@ enum Part {
     Address,
 }
 
-const PARTS: [(&str, Part); 5] = [
+pub(super) const PARTS: [(&str, Part); 5] = [
     ("caller", Part::Caller),
     ("call", Part::Call),
     ("function", Part::Function),
@@ -112,7 +112,7 @@ pub(super) fn quota(fields: &mut Fields<'_>, per: Per) -> Option<Limit> {
 }
 
 /// One of the parts, or a list of them.
-fn per(field: Field<'_>, parts: &[(&'static str, Part)]) -> Option<Per> {
+pub(super) fn per(field: Field<'_>, parts: &[(&'static str, Part)]) -> Option<Per> {
     let (report, place) = (field.report(), field.place());
     let given: Option<Vec<Part>> = if field.is_list() {
         let items = field.list(parts.len())?;

@@ -108,7 +108,11 @@ impl Held<'_> {
                 Check::Once { fact, expiry } => self.once(*fact, *expiry),
                 Check::Code(code) => self.code(code),
                 Check::Agreed(agreed) => self.agreed(agreed),
-                Check::Rate { .. } | Check::Bind { .. } | Check::Call { .. } | Check::Begin(_) => continue,
+                Check::Rate { .. }
+                | Check::Bind { .. }
+                | Check::Call { .. }
+                | Check::Begin(_)
+                | Check::Watch { .. } => continue,
             };
             if let Err(wait) = wait {
                 round.fails(index, wait)?;

@@ -3,9 +3,9 @@ use std::collections::HashSet;
 use governor::clock::FakeRelativeClock;
 use proptest::prelude::*;
 use swaigate_core::{
-    decide::{Agreed, Begin, CallEvent, CallKey, CodeGiven, Part, Refusal, Subject},
+    decide::{Agreed, Begin, CallEvent, CallKey, CodeGiven, Part, Refusal, Subject, WatchKey},
     id::CallerDigest,
-    policy::Per,
+    policy::{Per, Watch},
 };
 
 use super::*;
@@ -51,7 +51,7 @@ fn bind(document: u8, call: u8) -> Check {
 
 fn store(max: usize) -> (Embedded<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
-    let bounds = Bounds { cells: max, calls: max, facts: max, answers: max, answer_bytes: 1 << 20 };
+    let bounds = Bounds { cells: max, calls: max, facts: max, watched: max, answers: max, answer_bytes: 1 << 20 };
     (Embedded::with_clock(bounds, clock.clone()), clock)
 }
 
@@ -414,4 +414,122 @@ fn what_is_in_shadow_is_told_and_refuses_nothing() {
     assert_eq!(ask().shadowed, [1]);
     let again = ask();
     assert_eq!((again.refused, again.shadowed), (None, vec![0, 1]));
+}
+
+// === detection ===
+
+fn watch(more_than: u32, every_secs: u64, caller: u8) -> Check {
+    let watch = Watch { name: "rule".into(), per: Per::CALLER, more_than, every: Duration::from_secs(every_secs) };
+    let subject = Subject { caller: Part::Of(CallerDigest([caller; 16])), ..Subject::default() };
+    Check::Watch { key: WatchKey { agent: "bank".parse().unwrap(), watch, subject }, only_new_calls: false }
+}
+
+/// What these checks exceed: whether it is of one subject or of several.
+fn exceeded(store: &Embedded<FakeRelativeClock>, checks: &[Check]) -> Vec<bool> {
+    let questions: Vec<_> = checks.iter().map(|check| Question::for_store(check.clone(), false)).collect();
+    store.answer(&questions, NOW).exceeded.iter().map(|exceeded| exceeded.is_shared).collect()
+}
+
+/// After which of the events, each so many seconds after the one before, an alarm is raised.
+fn alarms(more_than: u32, every_secs: u64, pauses: &[u64]) -> Vec<usize> {
+    let (store, clock) = store(1000);
+    let rings = |(place, pause): (usize, &u64)| {
+        clock.advance(Duration::from_secs(*pause));
+        (!exceeded(&store, &[watch(more_than, every_secs, 1)]).is_empty()).then_some(place + 1)
+    };
+    pauses.iter().enumerate().filter_map(rings).collect()
+}
+
+#[test]
+fn one_more_than_is_usual_raises_an_alarm_however_events_are_spread() {
+    assert_eq!(alarms(2, 3600, &[0, 0, 0]), [3], "at once");
+    assert_eq!(alarms(2, 3600, &[0, 1200, 1200]), [3], "evenly");
+    assert_eq!(alarms(2, 3600, &[0, 1799, 1800]), [3], "just within");
+    assert_eq!(alarms(2, 3600, &[0, 1800, 1800, 1800, 1800]), [] as [usize; 0], "just not");
+    assert_eq!(alarms(2, 3600, &[0, 0, 3600, 0, 0]), [5], "the first two are over");
+    assert_eq!(alarms(100, 600, &[5; 100]), [] as [usize; 0]);
+    assert_eq!(alarms(100, 600, &[5; 101]), [101]);
+    assert_eq!(alarms(0, 60, &[0]), [1], "nothing is usual");
+}
+
+#[test]
+fn an_alarm_is_raised_again_only_after_its_window() {
+    assert_eq!(alarms(2, 60, &[0, 0, 0, 10, 10, 10, 10, 10, 10, 10]), [3, 9], "it goes on");
+    assert_eq!(alarms(0, 60, &[0, 59, 1, 30]), [1, 3]);
+    let (store, _) = store(100);
+    let ring = |caller| exceeded(&store, &[watch(0, 60, caller)]).len();
+    assert_eq!([ring(1), ring(1), ring(2)], [1, 0, 1], "another subject is another alarm");
+}
+
+#[test]
+fn what_is_watched_counts_also_if_the_request_is_refused() {
+    let (store, _) = store(100);
+    let one = limit(Per::CALLER, 1, 60_000, 1);
+    let ask = || exceeded(&store, &[rate(&one, 1), watch(2, 60, 1)]);
+    assert_eq!([ask(), ask(), ask()], [vec![], vec![], vec![false]]);
+    assert!(store.asked(&[rate(&one, 1)], NOW).is_err(), "all but the first were refused");
+}
+
+#[test]
+fn a_call_that_goes_on_does_not_begin() {
+    let (store, _) = store(100);
+    let Check::Watch { key, .. } = watch(0, 1, 1) else { unreachable!() };
+    let fetch = || {
+        let check = Check::Watch { key: key.clone(), only_new_calls: true };
+        exceeded(&store, &[happens(1, CallEvent::Fetched), begin(1, 1, None, None), check]).len()
+    };
+    assert_eq!(fetch(), 1);
+    store.sweep(NOW);
+    assert_eq!((fetch(), store.gauges().watched), (0, 1), "the quiet after the alarm is all that is kept");
+}
+
+#[test]
+fn a_flood_of_subjects_stays_within_the_bound_and_is_told() {
+    let (store, clock) = store(16);
+    let see = |more_than, caller| exceeded(&store, &[watch(more_than, 60, caller)]);
+    assert!(see(2, 1).is_empty());
+    (2..=8).for_each(|caller| assert!(see(2, caller).is_empty()));
+    assert_eq!(store.gauges().watched, 16);
+    // From here on all that finds no room counts together.
+    assert_eq!([see(2, 9), see(2, 10), see(2, 11), see(2, 12)], [vec![], vec![], vec![true], vec![]]);
+    assert!(see(2, 1).is_empty(), "a known subject has no room for more times");
+    assert_eq!((store.gauges().watched, store.gauges().watch_overflows), (16, 5));
+    // What is over makes room.
+    clock.advance(Duration::from_secs(60));
+    assert_eq!([see(2, 9), see(2, 9), see(2, 9)], [vec![], vec![], vec![false]]);
+    assert_eq!(store.gauges().watched, 3);
+    clock.advance(Duration::from_secs(60));
+    store.sweep(NOW);
+    assert_eq!(store.gauges().watched, 0);
+}
+
+proptest! {
+    /// An event raises an alarm exactly if it and more than the usual number before it are within the window, and none
+    /// was raised within the last.
+    #[test]
+    fn alarms_are_exact(more_than in 0u32..6, every in 1u64..50, pauses in prop::collection::vec(0u64..30, 1..200)) {
+        let (mut at, mut times, mut quiet_until) = (0, Vec::new(), 0);
+        let mut expected = Vec::new();
+        for (place, pause) in pauses.iter().enumerate() {
+            at += pause;
+            times.push(at);
+            let within = times.iter().filter(|time| **time + every > at).count();
+            if within > more_than as usize && at >= quiet_until {
+                quiet_until = at + every;
+                expected.push(place + 1);
+            }
+        }
+        prop_assert_eq!(alarms(more_than, every, &pauses), expected);
+    }
+
+    /// Whatever is watched, no more is kept than may be.
+    #[test]
+    fn what_is_watched_stays_within_its_bound(max in 2usize..20, seen in prop::collection::vec((0u8..30, 0u32..4, 0u64..20), 1..300)) {
+        let (store, clock) = store(max);
+        for (caller, more_than, pause) in seen {
+            clock.advance(Duration::from_secs(pause));
+            exceeded(&store, &[watch(more_than, 30, caller)]);
+            prop_assert!(store.gauges().watched <= max);
+        }
+    }
 }
