@@ -14,8 +14,8 @@ use std::{
 use serde::Deserialize;
 use swaigate_core::{
     basic,
-    decide::{AgentAnswer, Agreed, Begin, CallEvent, CellKey, Check, CodeGiven, Family, Part},
-    id::AgentName,
+    decide::{AgentAnswer, Agreed, Begin, CallEvent, CellKey, Check, CodeGiven, Family, Part, Subject},
+    id::{AgentName, CallDigest, CallerDigest},
     origin,
     record::Facts,
     route::Method,
@@ -134,7 +134,8 @@ struct Expected {
     agent: Option<String>,
     /// The body that the agent gets, if it isn't the one that came.
     forwarded_body: Option<String>,
-    /// What the state store is asked: `caller`, `call`, `unidentified` or `bind`, each with `of` what.
+    /// What the state store is asked: `caller`, `call`, `unidentified` or `bind`, each with `of` what. Of a refusal, what
+    /// detection asks then.
     checks: Option<Vec<String>>,
     /// The arguments as the audit record has them.
     arguments: Option<String>,
@@ -486,6 +487,10 @@ fn check_request(world: &World, case: &RequestCase) -> Result<(), String> {
             let status = expect.status.ok_or("a refusal has a status")?;
             same("status", &refused.reply.status.to_string(), &status.to_string())?;
             let body = String::from_utf8_lossy(&refused.reply.body);
+            if let Some(expected) = &expect.checks {
+                let checks: Vec<_> = refused.watched.iter().map(describe).collect();
+                same("checks", &checks.join("; "), &expected.join("; "))?;
+            }
             expect.body.as_ref().map_or(Ok(()), |expected| same("body", &body, expected))
         }
         (Ok(passed), None, Some(forwarded)) => check_passed(&passed, expect, forwarded, &case.body),
@@ -538,13 +543,34 @@ fn check_passed(passed: &Passed, expect: &Expected, forwarded: &str, body: &Stri
     same("caller_disagrees", &facts.caller_disagrees.to_string(), &disagrees.to_string())
 }
 
+fn call(digest: CallDigest) -> &'static str {
+    [CALL, "call-2", "m"].into_iter().find(|id| world::call_digests(id).contains(&digest)).unwrap_or("?")
+}
+
+fn caller(digest: CallerDigest) -> &'static str {
+    [CALLER, "+15551230002"].into_iter().find(|number| world::caller_digest(number) == digest).unwrap_or("?")
+}
+
+/// `caller +15551230001 function f`.
+fn whose(subject: &Subject) -> String {
+    let mut whose = Vec::new();
+    match &subject.caller {
+        Part::Of(digest) => whose.push(format!("caller {}", caller(*digest))),
+        Part::Unidentified => whose.push("caller unidentified".to_owned()),
+        Part::Any => {}
+    }
+    whose.extend(subject.call.map(|digest| format!("call {}", call(digest))));
+    whose.extend(subject.function.as_ref().map(|name| format!("function {name}")));
+    match &subject.address {
+        Part::Of(address) => whose.push(format!("address {address}")),
+        Part::Unidentified => whose.push("address unidentified".to_owned()),
+        Part::Any => {}
+    }
+    if whose.is_empty() { "agent".to_owned() } else { whose.join(" ") }
+}
+
 /// `functions per caller +15551230001`, `bind call-1`.
 fn describe(check: &Check) -> String {
-    let call =
-        |digest| [CALL, "call-2", "m"].into_iter().find(|id| world::call_digests(id).contains(&digest)).unwrap_or("?");
-    let caller = |digest| {
-        [CALLER, "+15551230002"].into_iter().find(|number| world::caller_digest(number) == digest).unwrap_or("?")
-    };
     match check {
         Check::Bind { call: digest, until, .. } => {
             format!("bind {} within {}s", call(*digest), until - NOW.unix_seconds())
@@ -558,19 +584,6 @@ fn describe(check: &Check) -> String {
             format!("{what} {}", call(key.call))
         }
         Check::Rate { cell: CellKey { family, subject, .. }, .. } => {
-            let mut whose = Vec::new();
-            match &subject.caller {
-                Part::Of(digest) => whose.push(format!("caller {}", caller(*digest))),
-                Part::Unidentified => whose.push("caller unidentified".to_owned()),
-                Part::Any => {}
-            }
-            whose.extend(subject.call.map(|digest| format!("call {}", call(digest))));
-            whose.extend(subject.function.as_ref().map(|name| format!("function {name}")));
-            match &subject.address {
-                Part::Of(address) => whose.push(format!("address {address}")),
-                Part::Unidentified => whose.push("address unidentified".to_owned()),
-                Part::Any => {}
-            }
             let family = match family {
                 Family::Functions => "functions",
                 Family::Function => "one function",
@@ -578,9 +591,9 @@ fn describe(check: &Check) -> String {
                 Family::Calls => "calls",
                 Family::Exposed(path) => path.as_str(),
             };
-            let whose = if whose.is_empty() { "agent".to_owned() } else { whose.join(" ") };
-            format!("{family} per {whose}")
+            format!("{family} per {}", whose(subject))
         }
+        Check::Watch { key, .. } => format!("watch {} per {}", key.watch.name, whose(&key.subject)),
         Check::Begin(Begin { call: key, per_caller, per_agent, .. }) => {
             let many = |count: &Option<u32>| count.map_or("any".to_owned(), |count| count.to_string());
             format!("begin {} of {} and {}", call(key.call), many(per_caller), many(per_agent))

@@ -74,6 +74,9 @@ pub struct Request {
 pub struct Refused {
     pub reason: Reason,
     pub reply: Box<Reply>,
+    pub denial: Box<decide::Denial>,
+    /// What detection asks then.
+    pub watched: Vec<Check>,
 }
 
 /// A request that was let through: the permission, what it asked of the state store, and what was learned.
@@ -118,10 +121,15 @@ impl World {
     /// Runs a request through all steps before the agent; the state store has nothing against it.
     pub fn ask(&self, request: &Request) -> Result<Passed, Refused> {
         let mut facts = Facts::default();
-        let plan = self.plan(request, &mut facts)?;
+        let plan = self.plan(request, &mut facts).map_err(|refused| self.watched(refused, request, &facts))?;
         let checks = plan.questions().iter().map(|question| question.check.clone()).collect();
         let permit = decide::conclude(plan, Answers::default(), &mut facts).map_err(refused)?;
         Ok(Passed { permit, checks, facts })
+    }
+
+    fn watched(&self, refused: Refused, request: &Request, facts: &Facts) -> Refused {
+        let asked = decide::of_refusal(&refused.denial, &self.policies, request.client, request.now, facts);
+        Refused { watched: asked.into_iter().map(|question| question.check).collect(), ..refused }
     }
 
     /// The steps up to the state store.
@@ -193,7 +201,7 @@ pub fn answer(status: u16, body: &[u8]) -> AgentAnswer<'_> {
 pub const DOCUMENT: DocumentId = DocumentId([0xd0; 16]);
 
 fn refused(denial: decide::Denial) -> Refused {
-    Refused { reason: denial.reason, reply: Box::new(denial.reply()) }
+    Refused { reason: denial.reason, reply: Box::new(denial.reply()), denial: Box::new(denial), watched: Vec::new() }
 }
 
 /// What policies are compiled with.
