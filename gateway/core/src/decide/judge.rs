@@ -184,15 +184,16 @@ fn judge_fetch(
         let keys = policies.keys().all().iter();
         questions.extend(keys.map(|key| call_check(agent, key.call(id), CallEvent::Fetched, fresh)));
     }
+    facts.caller_digest = lineage.caller;
     if token.is_none() {
+        let asker = Asker { agent, caller: lineage.caller, call: None, function: None, client: admitted.client };
+        watched.extend(detect::of_call(&asker, moment.now));
         if !agent.callers.admits_caller(caller.number()) {
             if !agent.is_shadow(Rule::Callers) {
                 return Err(Reason::CallerDenied.into());
             }
             facts.shadowed(Rule::Callers, Reason::CallerDenied.as_str());
         }
-        let asker = Asker { agent, caller: lineage.caller, call: None, function: None, client: admitted.client };
-        watched.extend(detect::of_call(&asker, moment.now));
         questions.extend(begin(&asker, policies, call_id, fresh));
         questions.extend(asker.rates(&agent.limits, &Family::Fetches, agent.is_shadow(Rule::Limits)));
     }
@@ -204,6 +205,10 @@ fn judge_fetch(
         let callers = [lineage.caller, first, caller.number().map(|number| key.caller(number))];
         emergency::check(switches, &Asked { agent: &agent.name, function: None, callers: &callers }, moment, facts)?;
     }
+    // Whoever the body names, the call is also its first caller's.
+    let first = token.as_ref().and_then(|token| token.claims().caller);
+    let callers = [lineage.caller, first, caller.number().map(|number| key.caller(number))];
+    emergency::check(switches, &Asked { agent: &agent.name, function: None, callers: &callers }, moment, facts)?;
     Ok(Judged { lineage: Some(lineage), redirect, questions, ..Judged::default() })
 }
 
