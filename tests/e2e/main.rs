@@ -8,6 +8,7 @@ mod harness;
 mod broken;
 mod commands;
 mod credentials;
+mod detect;
 mod emergency;
 mod endings;
 mod examples;

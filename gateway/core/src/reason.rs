@@ -163,11 +163,15 @@ reasons! {
 
 impl Reason {
     /// Whether whoever sent the request failed to prove who that is. Who sent no proof at all has not tried: clients ask
-    /// without credentials first, to see whether they are needed.
+    /// without credentials first, to see whether they are needed. Who has to wait after wrong ones has.
     pub fn is_failed_authentication(self) -> bool {
         matches!(
             self,
-            Reason::CredentialsWrong | Reason::CredentialsForeign | Reason::SignatureMissing | Reason::SignatureWrong
+            Reason::CredentialsWrong
+                | Reason::CredentialsLocked
+                | Reason::CredentialsForeign
+                | Reason::SignatureMissing
+                | Reason::SignatureWrong
         )
     }
 }

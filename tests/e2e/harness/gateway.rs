@@ -331,7 +331,9 @@ impl Gateway {
     /// The record of the request that got this answer.
     pub(crate) fn record_of(&self, answer: &Answer) -> Value {
         let id = answer.header("x-request-id").expect("the gateway names each request").to_owned();
-        let of_it = |record: &Value| record["request_id"] == id && record["event"] != "late_answer";
+        let of_it = |record: &Value| {
+            record["request_id"] == id && !matches!(record["event"].as_str(), Some("late_answer" | "anomaly"))
+        };
         let mut records = until("the request is recorded", || {
             let records = self.audit().into_iter().filter(of_it).collect::<Vec<_>>();
             (!records.is_empty()).then_some(records)

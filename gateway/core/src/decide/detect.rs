@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     id::{AgentName, FunctionName},
-    policy::{Agent, Detector, Observed, Policies, Watch},
+    policy::{Action, Agent, Detector, Observed, Policies, Watch},
     reason::Reason,
     record::Facts,
     schema::{self, Leniencies, Schema},
+    switches::Scope,
     time::Timestamp,
 };
 
@@ -94,6 +95,32 @@ pub fn alarms(agent: &Agent, questions: &[Question], answers: &Answers) -> Vec<A
         Some(Alarm { detector: Arc::clone(detector), is_shared: exceeded.is_shared })
     };
     answers.exceeded.iter().filter_map(alarm).collect()
+}
+
+// === impl Alarm ===
+
+impl Alarm {
+    /// What the rule's action stops. Nothing, if it has none or is in shadow, if nobody is the one who did it, or if that is
+    /// a caller without a number.
+    pub fn stops(&self, agent: &Agent, policies: &Policies, facts: &Facts) -> Option<Scope> {
+        let detector = &self.detector;
+        if detector.is_shadow || self.is_shared {
+            return None;
+        }
+        let agent = agent.name.clone();
+        match detector.action? {
+            Action::LockCaller(_) => {
+                // The number of whoever was counted, and not of whoever a body names besides.
+                let (number, digest) = (facts.caller.as_ref()?, facts.caller_digest?);
+                let is_counted = policies.keys().all().iter().any(|key| key.caller(number) == digest);
+                Scope::caller(number, Some(agent)).ok().filter(|_| is_counted)
+            }
+            Action::DisableFunction(_) => {
+                let function = facts.function.as_ref()?.parse().ok()?;
+                Some(Scope::Function(agent, function))
+            }
+        }
+    }
 }
 
 /// The questions of the rules that count this; none of those that count by what isn't known of the request.

@@ -1,15 +1,25 @@
-//! Alarms: what detection has found is told at once, before anything else becomes of the request.
+//! Alarms: what detection has found is told at once, and what its rules say is done, before anything else becomes of the
+//! request.
 
 use std::sync::Arc;
 
 use swaigate_core::{
     decide::{self, Alarm, Denial},
-    policy::{Agent, Detector},
+    policy::{Action, Agent, Detector},
+    switches::{Origin, Scope, Word},
+    time::Timestamp,
     verdict::Reason,
 };
 
 use super::{guard, ledger::Ledger};
-use crate::{app::App, audit::Anomaly, clock};
+use crate::{
+    app::{App, Wanted},
+    audit::Anomaly,
+    clock,
+};
+
+/// Who turns switches on, in their audit records.
+const WHO: &str = "detection";
 
 /// Counts a request that was refused, and raises what alarms come of it. What repeats an earlier request was counted with
 /// that.
@@ -37,8 +47,8 @@ pub(super) async fn of_stream(app: &Arc<App>, reason: Reason, ledger: &mut Ledge
 /// Tells what was found, and does what the rules say.
 pub(super) async fn raise(app: &Arc<App>, agent: &Arc<Agent>, alarms: Vec<Alarm>, ledger: &mut Ledger) {
     for alarm in alarms {
-        let at = clock::now();
-        let is_taken = false;
+        let (at, detector) = (clock::now(), Arc::clone(&alarm.detector));
+        let stopped = alarm.stops(agent, &app.policies.load(), ledger.facts());
         tell(app, agent, &alarm, ledger);
         app.audit.record_anomaly(Anomaly {
             at,
@@ -46,9 +56,12 @@ pub(super) async fn raise(app: &Arc<App>, agent: &Arc<Agent>, alarms: Vec<Alarm>
             agent: agent.name.clone(),
             client: ledger.client(),
             alarm,
-            is_taken,
+            is_taken: stopped.is_some(),
             facts: ledger.facts_so_far(),
         });
+        if let (Some(scope), Some(action)) = (stopped, detector.action) {
+            act(app, scope, action, &detector.watch.name, at).await;
+        }
     }
 }
 
@@ -60,5 +73,26 @@ fn tell(app: &App, agent: &Agent, alarm: &Alarm, ledger: &Ledger) {
     // A request that outlives a rule must not bring back a series that a reload has removed.
     if app.policies.load().agent(&agent.name).is_some_and(|known| known.detector(rule).is_some()) {
         app.metrics.anomaly(name, rule);
+    }
+}
+
+/// Turns a switch on, unless one of detection's is on for longer. That waits for the disk, so it is done aside.
+async fn act(app: &Arc<App>, scope: Scope, action: Action, rule: &str, now: Timestamp) {
+    let Ok(word) = Word::new(WHO, rule) else { return };
+    let wanted = Wanted { scope, word, span: Some(action.span()), origin: Origin::Detection };
+    let app = Arc::clone(app);
+    let turned = tokio::task::spawn_blocking(move || {
+        let switches = app.switches.load();
+        let before = switches.find(&wanted.scope, Origin::Detection).and_then(|switch| switch.until);
+        let until = now.0.saturating_add(u64::try_from(action.span().as_millis()).unwrap_or(u64::MAX));
+        if before.is_some_and(|before| before.0 >= until) {
+            return Ok(());
+        }
+        app.switches.turn_on(wanted, now).map(drop)
+    });
+    match turned.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(rule, %error, "what detection has found is not stopped"),
+        Err(error) => tracing::error!(rule, %error, "what detection has found is not stopped"),
     }
 }
