@@ -23,7 +23,7 @@ pub(super) fn own(field: Field<'_>) -> Option<Option<Arc<Schema>>> {
 }
 
 /// A JSON Schema of arguments.
-fn schema(field: Field<'_>) -> Option<Schema> {
+pub(super) fn schema(field: Field<'_>) -> Option<Schema> {
     compiled(field, Schema::of_policy)
 }
 
