@@ -4,8 +4,8 @@
 //! the agents, the keys and the public URL. A request holds one set from its start to its end.
 
 mod compile;
-mod documents;
 mod detect;
+mod documents;
 mod exposed;
 mod functions;
 mod leaks;
@@ -19,8 +19,8 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
 };
-pub use documents::{Destinations, Egress, HostPattern, PromptRules, PromptSection, ResponseRules, VerbRules};
 pub use detect::{Action, Detector, Observed, Watch};
+pub use documents::{Destinations, Egress, HostPattern, PromptRules, PromptSection, ResponseRules, VerbRules};
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
 pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement, Verify};
 pub use leaks::{Leak, Screen};

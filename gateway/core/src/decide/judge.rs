@@ -198,17 +198,12 @@ fn judge_fetch(
         questions.extend(asker.rates(&agent.limits, &Family::Fetches, agent.is_shadow(Rule::Limits)));
     }
     facts.document = Some(document);
-    facts.caller_digest = lineage.caller;
     if !switches.is_empty() {
         // Whoever the body names, the call is also its first caller's.
         let first = token.as_ref().and_then(|token| token.claims().caller);
         let callers = [lineage.caller, first, caller.number().map(|number| key.caller(number))];
         emergency::check(switches, &Asked { agent: &agent.name, function: None, callers: &callers }, moment, facts)?;
     }
-    // Whoever the body names, the call is also its first caller's.
-    let first = token.as_ref().and_then(|token| token.claims().caller);
-    let callers = [lineage.caller, first, caller.number().map(|number| key.caller(number))];
-    emergency::check(switches, &Asked { agent: &agent.name, function: None, callers: &callers }, moment, facts)?;
     Ok(Judged { lineage: Some(lineage), redirect, questions, ..Judged::default() })
 }
 
