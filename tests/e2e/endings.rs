@@ -1,6 +1,6 @@
 //! How the process ends, and why it doesn't begin.
 
-use std::thread;
+use std::{thread, time::Instant};
 
 use serde_json::json;
 
@@ -51,11 +51,13 @@ fn a_drain_that_takes_too_long_is_over_and_a_second_signal_ends_it_at_once() {
         let request = document.function_request(&call, "slow_tool", &json!({ "seconds": 8 }));
         thread::spawn(move || request.try_send());
         until("the call is under way", || is_under_way(&gateway).then_some(()));
+        let begun = Instant::now();
         for _ in 0..signals {
             gateway.process.signal("TERM");
             until("the signal is seen", || gateway.process.stderr().contains("stopping").then_some(()));
         }
         assert_eq!(gateway.process.exit().code(), Some(0), "{settings}");
+        assert!(begun.elapsed().as_secs() < 6, "{settings}: before the call has ended");
     }
 }
 

@@ -213,6 +213,7 @@ fn a_head_has_a_deadline_however_it_trickles_in() {
     });
     assert!(written.count() < bytes.len(), "it is cut off");
     assert!(idle.is_closed(), "and so is who says nothing");
+    assert!(begun.elapsed().as_secs() < 8, "after its own time, and not that of the default");
 
     let mut kept = world.connect();
     kept.write(get("/bank", &["Host: gateway"]));
@@ -224,10 +225,12 @@ fn a_head_has_a_deadline_however_it_trickles_in() {
 #[test]
 fn a_body_that_does_not_come_is_waited_for_only_so_long() {
     let world = world(Sdk::Rust, "bodies: { timeout: 300ms }", "");
+    let begun = std::time::Instant::now();
     for bytes in [post(&["Content-Length: 100"], "{"), post(&["Transfer-Encoding: chunked"], "1\r\n{\r\n")] {
         let answer = world.tap.stays_silent("half a body", || world.send(&bytes));
         assert_eq!(answer.map(|answer| answer.status), Some(408), "{bytes}");
     }
+    assert!(begun.elapsed().as_secs() < 20, "after its own time, and not that of the default");
     let reasons = || world.gateway.audit().iter().map(|record| record["reason"].to_string()).collect::<Vec<_>>();
     until("both are recorded", || (reasons() == ["\"body_timeout\"", "\"body_timeout\""]).then_some(()));
 }

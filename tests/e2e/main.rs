@@ -6,6 +6,7 @@
 mod harness;
 
 mod broken;
+mod check;
 mod commands;
 mod credentials;
 mod detect;
@@ -24,6 +25,7 @@ mod reloads;
 mod repeats;
 mod retries;
 mod routes;
+mod settings;
 mod signatures;
 mod streams;
 mod strict_json;

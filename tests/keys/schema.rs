@@ -195,6 +195,24 @@ fn what_the_loader_refuses_is_wrong_in_an_editor_too() {
         (Schema::Policy, policy, "limits: [{ per: caler, allow: 1, every: 1m }]"),
         (Schema::Policy, policy, "limits: [{ per: caller, allow: 0, every: 1m }]"),
         (Schema::Policy, policy, "limits: [{ per: caller, allow: 1 }]"),
+        (Schema::Policy, policy, "limits: [{ per: [agent, call], allow: 1, every: 1m }]"),
+        (Schema::Policy, policy, "calls: { idle: 1h }"),
+        (Schema::Policy, policy, "mode: off"),
+        (Schema::Policy, policy, "shadow: [once]"),
+        (Schema::Policy, policy, "functions: { a b: {} }"),
+        (Schema::Policy, policy, "functions: { hangup_hook: {} }"),
+        (Schema::Policy, policy, "functions: { a: { publich: false } }"),
+        (Schema::Policy, policy, "functions: { a: { requires: [{ function: b }] } }"),
+        (Schema::Policy, policy, "functions: { a: { pin: { b: caller_id } } }"),
+        (Schema::Policy, policy, "functions: { a: { shadow: [calls] } }"),
+        (Schema::Policy, policy, "functions: { a: { arguments: known } }"),
+        (Schema::Policy, policy, "functions: { a: { lenient: [typos] } }"),
+        (Schema::Policy, policy, "functions: { a: { hours: { zone: UTC, open: [] } } }"),
+        (Schema::Policy, policy, "functions: { a: { hours: { zone: UTC, open: ['08:00-18:00'], holidays: [May] } } }"),
+        (Schema::Policy, policy, "functions: { a: { callers: {} } }"),
+        (Schema::Policy, policy, "functions: { a: { confirm: {} } }"),
+        (Schema::Policy, policy, "functions: { a: { confirm: { words: [x], insecure_model_only: true } } }"),
+        (Schema::Policy, policy, "callers: { allow: [] }"),
         (Schema::Policy, policy, "say: { slow: \" \" }"),
         (Schema::Policy, policy, "sensitive: [\"\"]"),
         (Schema::Policy, policy, "detect: [{ name: a, on: calls, every: 1m }]"),
@@ -261,6 +279,8 @@ fn defaults(tree: &Value) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     let mut open = vec![(String::new(), tree)];
     while let Some((path, node)) = open.pop() {
+        let target = node["$ref"].as_str().and_then(|name| tree.pointer(name.trim_start_matches('#')));
+        open.extend(target.map(|target| (path.clone(), target)));
         for (key, value) in node["properties"].as_object().into_iter().flatten() {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             found.extend(value.get("default").map(|default| (path.clone(), default.clone())));

@@ -14,6 +14,7 @@
 //! | 2 | [`code`], [`hours`], [`input`], [`pattern`], [`redact`], [`schema`], [`turns`] | what the rules of functions are made of |
 //! | 3 | [`call`], [`policy`], [`swml`] | what is said, and what is allowed |
 //! | 4 | [`inventory`], [`switches`], [`verdict`] | what an agent's document holds, what is turned off, and the words for what happened |
+//! | 4 | [`lint`] | what is allowed in the files, and unwise |
 //! | 5 | [`route`] | what is asked for |
 //! | 6 | [`decide`] | the decision |
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -50,6 +51,7 @@ pub mod policy;
 pub mod swml;
 
 pub mod inventory;
+pub mod lint;
 pub mod switches;
 pub mod verdict;
 

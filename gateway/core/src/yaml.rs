@@ -8,6 +8,7 @@
 mod field;
 mod json;
 mod node;
+mod outline;
 mod scalar;
 
 use std::{cell::RefCell, collections::BTreeSet, fmt};
@@ -16,6 +17,7 @@ pub(crate) use field::show_duration;
 pub use field::{Field, Fields, nearest, parse_duration};
 pub use json::{NotJson, to_json};
 pub use node::{MAX_BYTES, MAX_DEPTH};
+pub use outline::{Leaf, Outline};
 
 /// Something that is wrong in a settings file.
 ///

@@ -4,15 +4,17 @@
 #[path = "support/world.rs"]
 mod world;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use swaigate_core::{
     basic,
-    decide::{Check, Permit},
+    decide::{self, Answers, Check, Family, Permit, Refusal},
     record::Facts,
     route::Method,
     time::Timestamp,
     token::Kind,
-    verdict::Reason,
+    verdict::{Reason, Reply},
 };
 use world::{CALL, NOW, Request, Wanted, World, WorldFile, platform_use};
 
@@ -55,6 +57,33 @@ fn more(with: &str, without: &str) -> [String; 2] {
 
 const UPSTREAM: &str = "upstream: { url: \"http://127.0.0.1:3000\" }";
 const USERS: &str = "platform: { users: [{ username: signalwire, password_env: GATEWAY_PASSWORD }] }";
+
+/// Two policies, by these within `calls`.
+fn calls(with: &str, without: &str) -> [String; 2] {
+    more(&format!("calls: {{ {with} }}"), &format!("calls: {{ {without} }}"))
+}
+
+/// Two policies, by these rules of function `f`.
+fn function(with: &str, without: &str) -> [String; 2] {
+    more(&format!("functions: {{ f: {{ {with} }} }}"), &format!("functions: {{ f: {{ {without} }} }}"))
+}
+
+/// A rule of function `f` that refuses, with a sentence of the agent's and without.
+fn said_by(sentence: &str, rule: &str) -> [String; 2] {
+    let [with, without] = function(rule, rule);
+    [format!("{with}say: {{ {sentence}: Mine. }}\n"), without]
+}
+
+/// The same with a sentence of the function's.
+fn own(sentence: &str, rule: &str) -> [String; 2] {
+    function(&format!("{rule}, say: {{ {sentence}: Mine. }}"), rule)
+}
+
+fn requires(function: &str, pointer: &str, equals: &str) -> String {
+    format!("requires: [{{ function: {function}, success: {{ pointer: {pointer}, equals: {equals} }} }}]")
+}
+
+const LIMITED: &str = "You've made too many requests. Please wait a moment.";
 
 fn policy(upstream: &str, platform: &str) -> String {
     format!("agent: bank\nmatch: {{ path: /bank }}\n{upstream}\n{platform}\n")
@@ -214,6 +243,147 @@ fn counted_at_an_exposed_path(world: &World) -> String {
     limits.collect::<Vec<_>>().join(", ")
 }
 
+// === what the state store is asked, and what its no is to the request ===
+
+/// A function call with these arguments.
+fn call_of(function: &str, arguments: &str) -> Request {
+    let target = format!("/bank/swaig?gw_token={}", Wanted::new(Kind::Tool, function, "bank", "/bank/swaig").token());
+    let raw = serde_json::to_string(arguments).expect("JSON");
+    let body = format!(
+        r#"{{"function":"{function}","argument":{{"parsed":[{arguments}],"raw":{raw}}},"call_id":"{CALL}","caller_id_num":"+15551230001","global_data":{{"account":"7"}}}}"#
+    );
+    Request::of_platform(Method::Post, &target, body)
+}
+
+/// What becomes of a request when the state store says no to the first of these checks.
+fn against(world: &World, request: &Request, is_meant: fn(&Check) -> bool) -> String {
+    let mut facts = Facts::default();
+    let plan = match world.plan(request, &mut facts) {
+        Ok(plan) => plan,
+        Err(refused) => return said(&refused.reply, refused.reason),
+    };
+    let found = plan.questions().iter().enumerate().find(|(_, question)| is_meant(&question.check));
+    let Some((place, question)) = found else { return "not asked".to_owned() };
+    let answers = match question.is_shadow {
+        true => Answers { shadowed: vec![place], ..Answers::default() },
+        false => Answers { refused: Some(Refusal { check: place, wait: Duration::ZERO }), ..Answers::default() },
+    };
+    match decide::conclude(plan, answers, &mut facts) {
+        Ok(_) => {
+            format!("would refuse {}", facts.would_refuse.iter().map(|it| it.reason).collect::<Vec<_>>().join(" "))
+        }
+        Err(denial) => said(&denial.reply(), denial.reason),
+    }
+}
+
+fn said(reply: &Reply, reason: Reason) -> String {
+    let body: Value = serde_json::from_slice(&reply.body).expect("it is JSON");
+    body["response"].as_str().map_or_else(|| reason.as_str().to_owned(), str::to_owned)
+}
+
+fn once(check: &Check) -> bool {
+    matches!(check, Check::Once { .. })
+}
+
+fn rate(check: &Check) -> bool {
+    matches!(check, Check::Rate { .. })
+}
+
+/// What is asked of the store where a caller said "aye, captain".
+fn confirmed(world: &World) -> String {
+    let request = call_of("f", "{}");
+    let body = String::from_utf8(request.body.clone()).expect("it is text");
+    let log =
+        r#""call_log":[{"role":"assistant","content":"Really?"},{"role":"user","content":"Aye, captain!"}],"call_id""#;
+    let passed = world.ask(&Request { body: body.replace(r#""call_id""#, log).into_bytes(), ..request });
+    let passed = passed.unwrap_or_else(|refused| panic!("{:?}", refused.reason));
+    let agreed = passed.checks.iter().find_map(|check| match check {
+        Check::Agreed(agreed) => Some(agreed),
+        _ => None,
+    });
+    let agreed = agreed.expect("it is asked");
+    let heard = match (agreed.trusts_model, agreed.agreed_at) {
+        (true, _) => "trusts the model",
+        (false, Some(_)) => "agreed",
+        (false, None) => "not agreed",
+    };
+    format!("{heard}, for {}s", agreed.until - NOW.unix_seconds())
+}
+
+/// What is counted of this request in this family.
+fn counted(world: &World, request: &Request, family: &Family) -> String {
+    let passed = world.ask(request).unwrap_or_else(|refused| panic!("{:?}", refused.reason));
+    let limits = passed.checks.iter().filter_map(|check| match check {
+        Check::Rate { cell, .. } if cell.family == *family => {
+            let limit = &cell.limit;
+            Some(format!("{} in {:?}, {} at once", limit.allow, limit.every, limit.burst))
+        }
+        _ => None,
+    });
+    limits.collect::<Vec<_>>().join(", ")
+}
+
+fn limited_function(world: &World) -> String {
+    against(world, &call_of("f", "{}"), rate)
+}
+
+fn fact_of_function(world: &World) -> String {
+    against(world, &call_of("f", "{}"), |check| matches!(check, Check::Fact(_)))
+}
+
+/// The words of a document that refuses a call.
+fn said_when_busy(world: &World) -> String {
+    let plan = world.plan(&fetch(), &mut Facts::default()).unwrap_or_else(|refused| panic!("{:?}", refused.reason));
+    let place = plan.questions().iter().position(|question| matches!(question.check, Check::Begin(_)));
+    let refused = Some(Refusal { check: place.expect("a call begins"), wait: Duration::ZERO });
+    let denial = decide::conclude(plan, Answers { refused, ..Answers::default() }, &mut Facts::default());
+    let reply: Value = serde_json::from_slice(&denial.expect_err("it is refused").reply().body).expect("it is JSON");
+    let words = reply.to_string();
+    words.split("say:").nth(1).and_then(|rest| rest.split('"').next()).expect("it is said").to_owned()
+}
+
+/// Whose calls of a function are counted together.
+fn whose(world: &World) -> String {
+    let passed = world.ask(&call_of("f", "{}")).expect("it may be called");
+    let subject = passed.checks.iter().find_map(|check| match check {
+        Check::Rate { cell, .. } => Some(&cell.subject),
+        _ => None,
+    });
+    let subject = subject.expect("it is counted");
+    if subject.call.is_some() { "Call" } else { "Caller" }.to_owned()
+}
+
+fn of_function(world: &World) -> String {
+    counted(world, &call_of("f", "{}"), &Family::Function)
+}
+
+fn of_calls(world: &World) -> String {
+    counted(world, &fetch(), &Family::Calls)
+}
+
+/// How many calls there may be at once, of a caller and of all, and for how long one counts.
+fn room_for_calls(world: &World) -> String {
+    let passed = world.ask(&fetch()).unwrap_or_else(|refused| panic!("{:?}", refused.reason));
+    let room = passed.checks.iter().find_map(|check| match check {
+        Check::Begin(begin) => Some(format!("{:?} {:?} {}s", begin.per_caller, begin.per_agent, begin.idle)),
+        _ => None,
+    });
+    room.expect("a call begins")
+}
+
+/// How many facts the answer of `verify` teaches that other functions ask for.
+fn taught(world: &World) -> String {
+    let permit = world.ask(&call_of("verify", "{}")).expect("it may be called").permit;
+    let answer = world::answer(200, br#"{"response":"ok","action":[{"say":"ok"}]}"#);
+    let released = decide::release(&permit, &world.policies, &answer, &mut Facts::default());
+    released.expect("it leaves").lessons.len().to_string()
+}
+
+/// The arguments of a call, as they are written down.
+fn recorded(world: &World) -> String {
+    world.ask(&call_of("f", r#"{"amount":5}"#)).expect("it may be called").facts.arguments.expect("there are some")
+}
+
 fn health(world: &World) -> String {
     ended(world, &Request { authorization: None, ..Request::of_platform(Method::Get, "/bank/health", "") })
 }
@@ -346,6 +516,298 @@ fn rows() -> Vec<Row> {
             ["5 in 1s, 2 at once", "5 in 1s, 5 at once"],
         ),
         row(
+            "mode",
+            more(
+                "mode: shadow\nlimits: [{ per: call, allow: 1, every: 1s }]",
+                "limits: [{ per: call, allow: 1, every: 1s }]",
+            ),
+            limited_function,
+            ["would refuse limited", LIMITED],
+        ),
+        row(
+            "shadow",
+            more(
+                "shadow: [limits]\nlimits: [{ per: call, allow: 1, every: 1s }]",
+                "limits: [{ per: call, allow: 1, every: 1s }]",
+            ),
+            limited_function,
+            ["would refuse limited", LIMITED],
+        ),
+        row(
+            "limits[].mode",
+            more(
+                "limits: [{ per: call, allow: 1, every: 1s, mode: shadow }]",
+                "limits: [{ per: call, allow: 1, every: 1s }]",
+            ),
+            limited_function,
+            ["would refuse limited", LIMITED],
+        ),
+        row(
+            "expose[].limits[].mode",
+            more(&limited("allow: 5, every: 1s, mode: shadow"), &limited("allow: 5, every: 1s")),
+            |world| against(world, &Request::of_platform(Method::Get, "/bank/reports/x", ""), rate),
+            ["would refuse limited", "limited"],
+        ),
+        row(
+            "calls.per_caller.allow",
+            calls("per_caller: { allow: 5, every: 1s }", "per_caller: { allow: 6, every: 1s }"),
+            of_calls,
+            ["5 in 1s, 5 at once", "6 in 1s, 6 at once"],
+        ),
+        row(
+            "calls.per_caller.every",
+            calls("per_caller: { allow: 5, every: 1s }", "per_caller: { allow: 5, every: 1h }"),
+            of_calls,
+            ["5 in 1s, 5 at once", "5 in 3600s, 5 at once"],
+        ),
+        row(
+            "calls.per_caller.burst",
+            calls("per_caller: { allow: 5, every: 1s, burst: 2 }", "per_caller: { allow: 5, every: 1s }"),
+            of_calls,
+            ["5 in 1s, 2 at once", "5 in 1s, 5 at once"],
+        ),
+        row(
+            "calls.per_caller.mode",
+            calls("per_caller: { allow: 5, every: 1s, mode: shadow }", "per_caller: { allow: 5, every: 1s }"),
+            |world| against(world, &fetch(), rate),
+            ["would refuse too_many_calls", "too_many_calls"],
+        ),
+        row(
+            "calls.concurrent_per_caller",
+            calls("concurrent_per_caller: 2", ""),
+            room_for_calls,
+            ["Some(2) None 3600s", "None None 3600s"],
+        ),
+        row("calls.concurrent", calls("concurrent: 9", ""), room_for_calls, ["None Some(9) 3600s", "None None 3600s"]),
+        row(
+            "calls.idle",
+            calls("concurrent: 9, idle: 2m", "concurrent: 9"),
+            room_for_calls,
+            ["None Some(9) 120s", "None Some(9) 3600s"],
+        ),
+        row(
+            "functions.*.publish",
+            function("publish: false", ""),
+            |world| ended(world, &call_of("f", "{}")),
+            ["200 function_denied", "POST /bank/swaig"],
+        ),
+        row(
+            "functions.*.requires[].function",
+            function(&requires("verify", "/response", "ok"), &requires("other", "/response", "ok")),
+            taught,
+            ["1", "0"],
+        ),
+        row(
+            "functions.*.requires[].success.pointer",
+            function(&requires("verify", "/action/0/say", "ok"), &requires("verify", "/action/1/say", "ok")),
+            taught,
+            ["1", "0"],
+        ),
+        row(
+            "functions.*.requires[].success.equals",
+            function(&requires("verify", "/response", "ok"), &requires("verify", "/response", "no")),
+            taught,
+            ["1", "0"],
+        ),
+        row(
+            "functions.*.pin",
+            function("pin: { account: global_data.account }", ""),
+            |world| ended(world, &call_of("f", r#"{"account":"8"}"#)),
+            ["200 argument_pinned", "POST /bank/swaig"],
+        ),
+        row(
+            "functions.*.once",
+            function("once: true", ""),
+            |world| against(world, &call_of("f", "{}"), once),
+            ["That has already been done in this call.", "not asked"],
+        ),
+        row(
+            "functions.*.limits[].per",
+            function("limits: [{ per: call, allow: 5, every: 1s }]", "limits: [{ per: caller, allow: 5, every: 1s }]"),
+            |world| whose(world),
+            ["Call", "Caller"],
+        ),
+        row(
+            "functions.*.limits[].allow",
+            function("limits: [{ per: call, allow: 5, every: 1s }]", "limits: [{ per: call, allow: 6, every: 1s }]"),
+            of_function,
+            ["5 in 1s, 5 at once", "6 in 1s, 6 at once"],
+        ),
+        row(
+            "functions.*.limits[].every",
+            function("limits: [{ per: call, allow: 5, every: 1s }]", "limits: [{ per: call, allow: 5, every: 1h }]"),
+            of_function,
+            ["5 in 1s, 5 at once", "5 in 3600s, 5 at once"],
+        ),
+        row(
+            "functions.*.limits[].burst",
+            function(
+                "limits: [{ per: call, allow: 5, every: 1s, burst: 2 }]",
+                "limits: [{ per: call, allow: 5, every: 1s }]",
+            ),
+            of_function,
+            ["5 in 1s, 2 at once", "5 in 1s, 5 at once"],
+        ),
+        row(
+            "functions.*.limits[].mode",
+            function(
+                "limits: [{ per: call, allow: 5, every: 1s, mode: shadow }]",
+                "limits: [{ per: call, allow: 5, every: 1s }]",
+            ),
+            limited_function,
+            ["would refuse limited", LIMITED],
+        ),
+        row(
+            "functions.*.mode",
+            function("once: true, mode: shadow", "once: true"),
+            |world| against(world, &call_of("f", "{}"), once),
+            ["would refuse repeated", "That has already been done in this call."],
+        ),
+        row(
+            "functions.*.shadow",
+            function("once: true, shadow: [once]", "once: true"),
+            |world| against(world, &call_of("f", "{}"), once),
+            ["would refuse repeated", "That has already been done in this call."],
+        ),
+        row(
+            "functions.*.sensitive",
+            function("sensitive: [amount]", ""),
+            recorded,
+            [r#"{"amount":"[REDACTED]"}"#, r#"{"amount":5}"#],
+        ),
+        row(
+            "say.limited",
+            more(
+                "say: { limited: Wait. }\nlimits: [{ per: call, allow: 1, every: 1s }]",
+                "limits: [{ per: call, allow: 1, every: 1s }]",
+            ),
+            limited_function,
+            ["Wait.", LIMITED],
+        ),
+        row(
+            "say.busy",
+            more("say: { busy: Full. }\ncalls: { concurrent: 1 }", "calls: { concurrent: 1 }"),
+            said_when_busy,
+            ["Full.", "All lines are busy. Please call again later."],
+        ),
+        row(
+            "say.disabled",
+            said_by("disabled", "publish: false"),
+            |world| against(world, &call_of("f", "{}"), rate),
+            ["Mine.", "This service is temporarily unavailable."],
+        ),
+        row(
+            "functions.*.say.disabled",
+            own("disabled", "publish: false"),
+            |world| against(world, &call_of("f", "{}"), rate),
+            ["Mine.", "This service is temporarily unavailable."],
+        ),
+        row(
+            "say.argument",
+            said_by("argument", "pin: { a_b: caller }"),
+            |world| against(world, &call_of("f", "{}"), rate),
+            ["Mine.", "That didn't work: please ask the caller for a b again."],
+        ),
+        row(
+            "functions.*.say.argument",
+            own("argument", "pin: { a_b: caller }"),
+            |world| against(world, &call_of("f", "{}"), rate),
+            ["Mine.", "That didn't work: please ask the caller for a b again."],
+        ),
+        row(
+            "say.precondition",
+            said_by("precondition", &requires("verify", "/response", "ok")),
+            fact_of_function,
+            ["Mine.", "That isn't possible yet: another step has to be completed first."],
+        ),
+        row(
+            "functions.*.say.precondition",
+            own("precondition", &requires("verify", "/response", "ok")),
+            fact_of_function,
+            ["Mine.", "That isn't possible yet: another step has to be completed first."],
+        ),
+        row(
+            "say.repeated",
+            said_by("repeated", "once: true"),
+            |world| against(world, &call_of("f", "{}"), once),
+            ["Mine.", "That has already been done in this call."],
+        ),
+        row(
+            "functions.*.say.repeated",
+            own("repeated", "once: true"),
+            |world| against(world, &call_of("f", "{}"), once),
+            ["Mine.", "That has already been done in this call."],
+        ),
+        row(
+            "functions.*.say.limited",
+            own("limited", "limits: [{ per: call, allow: 1, every: 1s }]"),
+            limited_function,
+            ["Mine.", LIMITED],
+        ),
+        row(
+            "callers.allow",
+            more("callers: { allow: ['+1555*'] }", "callers: { allow: ['+44*'] }"),
+            |world| ended(world, &fetch()),
+            ["POST /bank", "200 caller_denied"],
+        ),
+        row(
+            "functions.*.hours.zone",
+            function(
+                "hours: { zone: UTC, open: ['15:00-17:00'] }",
+                "hours: { zone: America/New_York, open: ['15:00-17:00'] }",
+            ),
+            |world| ended(world, &call_of("f", "{}")),
+            ["POST /bank/swaig", "200 closed"],
+        ),
+        row(
+            "functions.*.hours.open",
+            function("hours: { zone: UTC, open: ['15:00-17:00'] }", "hours: { zone: UTC, open: ['Tue 15:00-17:00'] }"),
+            |world| ended(world, &call_of("f", "{}")),
+            ["POST /bank/swaig", "200 closed"],
+        ),
+        row(
+            "say.closed",
+            said_by("closed", "hours: { zone: UTC, open: ['01:00-02:00'] }"),
+            |world| against(world, &call_of("f", "{}"), rate),
+            ["Mine.", "That isn't available at this time. Please try again during opening hours."],
+        ),
+        row(
+            "say.caller",
+            said_by("caller", "callers: { deny: ['*'] }"),
+            |world| against(world, &call_of("f", "{}"), rate),
+            ["Mine.", "I'm sorry, that isn't available for this caller."],
+        ),
+        row(
+            "functions.*.say.caller",
+            own("caller", "callers: { deny: ['*'] }"),
+            |world| against(world, &call_of("f", "{}"), rate),
+            ["Mine.", "I'm sorry, that isn't available for this caller."],
+        ),
+        row(
+            "functions.*.confirm.within",
+            function("confirm: { words: [aye], within: 5s }", "confirm: { words: [aye] }"),
+            confirmed,
+            ["agreed, for 5s", "agreed, for 120s"],
+        ),
+        row(
+            "functions.*.confirm.words",
+            function("confirm: { words: [aye] }", "confirm: { words: [sure] }"),
+            confirmed,
+            ["agreed, for 120s", "not agreed, for 120s"],
+        ),
+        row(
+            "functions.*.confirm.not_words",
+            function("confirm: { words: [aye], not_words: [captain] }", "confirm: { words: [aye] }"),
+            confirmed,
+            ["not agreed, for 120s", "agreed, for 120s"],
+        ),
+        row(
+            "functions.*.confirm.insecure_model_only",
+            function("confirm: { insecure_model_only: true }", "confirm: { words: [aye] }"),
+            confirmed,
+            ["trusts the model, for 120s", "agreed, for 120s"],
+        ),
+        row(
             "health_path",
             more("expose: [health]\nhealth_path: /healthz", "expose: [health]"),
             health,
@@ -357,6 +819,7 @@ fn rows() -> Vec<Row> {
 #[test]
 fn each_key_makes_a_difference() {
     for Row { key, with, without, outcome, outcomes } in rows() {
+        assert_ne!(outcomes[0], outcomes[1], "{key} makes no difference");
         let found = [&with, &without].map(|policy| outcome(&world(policy)));
         assert_eq!(found, outcomes, "{key}\n{with}{without}");
     }

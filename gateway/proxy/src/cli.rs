@@ -21,7 +21,7 @@ struct Cli {
 enum Command {
     /// Protect agents
     Run(Start),
-    /// Look for mistakes in gateway.yaml and the policies beside it, without running anything
+    /// Look for mistakes in gateway.yaml and the policies beside it, and for what is unwise, without running anything
     Check(Check),
     /// Look for known weaknesses of an agent that runs, without running a function of it; exits with 1 if there are any
     Doctor(Doctor),
@@ -58,7 +58,7 @@ enum Signature {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(start) => start.run().map(|()| ExitCode::SUCCESS),
-        Command::Check(check) => check.run().map(|()| ExitCode::SUCCESS),
+        Command::Check(check) => check.run(),
         Command::Doctor(doctor) => Ok(doctor.run()),
         Command::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
         Command::Signature { command: Signature::Explain(questioned) } => {

@@ -23,7 +23,7 @@ use swaigate_core::{
 };
 
 pub use environment::emergency_mode;
-pub use files::FileSecrets;
+pub use files::{FileSecrets, folder_of, text};
 
 /// How the process runs: what `gateway.yaml` says.
 #[derive(Debug)]
@@ -174,6 +174,8 @@ pub struct Shutdown {
 pub struct LoadedPolicies {
     /// One for each file, in the order of the files' names; at least one.
     pub agents: Vec<Agent>,
+    /// The files, in the same order.
+    pub files: Vec<PathBuf>,
     /// What is allowed but should be looked at, for the log.
     pub notes: Vec<String>,
 }
@@ -235,13 +237,17 @@ pub fn load_policies(settings: &Settings, seed: &Seed) -> Result<LoadedPolicies,
     }
     let secrets = FileSecrets::new(folder);
     let (mut agents, mut mistakes) = (Vec::new(), Vec::new());
-    for path in paths {
-        match load_policy(&path, &secrets, seed, settings.bodies.budget) {
+    for path in &paths {
+        match load_policy(path, &secrets, seed, settings.bodies.budget) {
             Ok(agent) => agents.push(agent),
             Err(more) => mistakes.extend(more),
         }
     }
-    if mistakes.is_empty() { Ok(LoadedPolicies { agents, notes: secrets.into_notes() }) } else { Err(mistakes) }
+    if mistakes.is_empty() {
+        Ok(LoadedPolicies { agents, files: paths, notes: secrets.into_notes() })
+    } else {
+        Err(mistakes)
+    }
 }
 
 /// The ring of these keys, newest first.

@@ -323,9 +323,9 @@ pub fn address_part(client: Option<IpAddr>) -> Part<IpAddr> {
 }
 
 /// The question of a limit on an exposed path.
-pub(super) fn exposed_rate(agent: &Agent, path: &ExposedPath, limit: &Limit, client: Option<IpAddr>) -> Question {
+pub(super) fn exposed_rate(agent: &Agent, path: &ExposedPath, rule: &LimitRule, client: Option<IpAddr>) -> Question {
     let subject = Subject { address: address_part(client), ..Subject::default() };
     let family = Family::Exposed(path.clone());
-    let cell = CellKey { agent: agent.name.clone(), family, limit: limit.clone(), subject };
-    Question::of(Rule::Limits, false, Check::Rate { cell, only_new_calls: false }, Reason::Limited)
+    let cell = CellKey { agent: agent.name.clone(), family, limit: rule.limit.clone(), subject };
+    Question::of(Rule::Limits, rule.is_shadow, Check::Rate { cell, only_new_calls: false }, Reason::Limited)
 }

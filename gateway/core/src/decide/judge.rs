@@ -266,7 +266,7 @@ fn judge_unbound_kind(
 fn judge_exposed(admitted: &Admitted) -> Judged {
     let questions = admitted.exposed.iter().flat_map(|exposed| {
         let limits = exposed.limits.iter();
-        limits.map(|limit| exposed_rate(&admitted.agent, &exposed.path, limit, admitted.client))
+        limits.map(|rule| exposed_rate(&admitted.agent, &exposed.path, rule, admitted.client))
     });
     Judged { questions: questions.collect(), ..Judged::default() }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Limit;
+use super::LimitRule;
 
 /// What else of the agent is reachable.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,7 +27,7 @@ pub struct Exposed {
     /// Headers of the answer that reach the client besides the usual ones, in lower case.
     pub response_headers: Vec<String>,
     /// The limits on requests; all are [`super::Per::Address`].
-    pub limits: Vec<Limit>,
+    pub limits: Vec<LimitRule>,
     /// The largest body of a request, in bytes, if it isn't that of all exposed paths.
     pub body: Option<usize>,
 }

@@ -34,6 +34,11 @@ impl FileSecrets {
         self.notes.into_inner()
     }
 
+    /// Whether every user of the machine can read this file.
+    pub fn is_readable_by_all(&self, path: &str) -> bool {
+        world_readable(&self.folder.join(path)).unwrap_or(false)
+    }
+
     fn read(&self, path: &Path) -> io::Result<Secret> {
         let mut bytes = bounded(path, MAX_SECRET)?;
         if world_readable(path)? {
@@ -77,7 +82,7 @@ impl Secrets for AnySecrets {
 }
 
 /// The folder that a file's relative paths start from.
-pub(super) fn folder_of(file: &Path) -> &Path {
+pub fn folder_of(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -85,7 +90,10 @@ pub(super) fn folder_of(file: &Path) -> &Path {
 }
 
 /// The text of a settings file.
-pub(super) fn text(path: &Path) -> Result<String, String> {
+///
+/// # Errors
+/// Why it can't be read.
+pub fn text(path: &Path) -> Result<String, String> {
     let bytes = bounded(path, MAX_BYTES as u64).map_err(|error| format!("the file can't be read: {error}"))?;
     String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())
 }

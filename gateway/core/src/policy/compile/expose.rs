@@ -137,7 +137,7 @@ fn exposed(fields: &mut Fields<'_>) -> Option<Exposed> {
     });
     let limits = rules::address_limits(fields.take("limits"));
     let body = fields.take("body").size(rules::BODY).or(is_open.then_some(STRANGERS_BODY));
-    if is_open && limits.is_empty() {
+    if is_open && limits.iter().all(|limit| limit.is_shadow) {
         report.note(
             place,
             "with `authentication: agent` anyone can ask; add `limits: [{ per: address, allow: 30, every: 1m }]`",

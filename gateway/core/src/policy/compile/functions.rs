@@ -121,7 +121,7 @@ fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool, sec
     let limits = keys.take("limits").map(rules::limits);
     let allows_unmediated = keys.take("insecure_unmediated").and_then(Field::bool);
     let sensitive = keys.take("sensitive").map(rules::sensitive);
-    let say = keys.take("say").map(|field| field.section(|fields| rules::sentences(fields, base.say.clone())));
+    let say = keys.take("say").map(|field| field.section(|fields| rules::function_sentences(fields, base.say.clone())));
     let verify = keys.take("verify").and_then(|field| field.mapping(|fields| confirm::verify(fields, secrets)));
     let verify = verify.map(Arc::new).or_else(|| base.verify.clone());
     // A code is nobody else's business.

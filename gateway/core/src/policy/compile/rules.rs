@@ -85,9 +85,8 @@ pub(super) fn limits(field: Field<'_>) -> Vec<LimitRule> {
 }
 
 /// Limits where nothing is known of a request but where it comes from.
-pub(super) fn address_limits(field: Field<'_>) -> Vec<Limit> {
-    let rules = limits_per(field, &[("address", Part::Address)]);
-    rules.into_iter().map(|rule| rule.limit).collect()
+pub(super) fn address_limits(field: Field<'_>) -> Vec<LimitRule> {
+    limits_per(field, &[("address", Part::Address)])
 }
 
 fn limits_per(field: Field<'_>, parts: &[(&'static str, Part)]) -> Vec<LimitRule> {
@@ -154,6 +153,21 @@ pub(super) fn count(field: Field<'_>) -> Option<u32> {
 
 /// `say`: what isn't given is as in `default`.
 pub(super) fn sentences(fields: &mut Fields<'_>, default: Sentences) -> Sentences {
+    let default = function_sentences(fields, default);
+    let mut sentence = |key, default| fields.take(key).parse(speakable).unwrap_or(default);
+    Sentences {
+        busy: sentence("busy", default.busy),
+        denied: sentence("denied", default.denied),
+        expired: sentence("expired", default.expired),
+        ended: sentence("ended", default.ended),
+        slow: sentence("slow", default.slow),
+        unavailable: sentence("unavailable", default.unavailable),
+        ..default
+    }
+}
+
+/// `say` of a function: what its own rules say. What is about the call as a whole is the agent's.
+pub(super) fn function_sentences(fields: &mut Fields<'_>, default: Sentences) -> Sentences {
     let mut sentence = |key, default| fields.take(key).parse(speakable).unwrap_or(default);
     Sentences {
         limited: sentence("limited", default.limited),
@@ -165,12 +179,7 @@ pub(super) fn sentences(fields: &mut Fields<'_>, default: Sentences) -> Sentence
         repeated: sentence("repeated", default.repeated),
         code: sentence("code", default.code),
         locked: sentence("locked", default.locked),
-        busy: sentence("busy", default.busy),
-        denied: sentence("denied", default.denied),
-        expired: sentence("expired", default.expired),
-        ended: sentence("ended", default.ended),
-        slow: sentence("slow", default.slow),
-        unavailable: sentence("unavailable", default.unavailable),
+        ..default
     }
 }
 

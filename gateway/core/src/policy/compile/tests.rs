@@ -260,6 +260,7 @@ fn an_exposed_path_may_be_streamed_and_left_to_the_agent() {
 
     let minute = Duration::from_secs(60);
     let limit = Limit { per: Per::ADDRESS, allow: 30, every: minute, burst: 30 };
+    let limit = LimitRule { limit, is_shadow: false };
     let limits = "limits: [{ per: address, allow: 30, every: 1m }]";
     assert_eq!(only(&format!("{{ path: /a, {limits} }}")).limits, std::slice::from_ref(&limit));
     let headers = "request_headers: [X-Chat-Handle], response_headers: [X-Chat-Handle, X-B]";

@@ -1,0 +1,184 @@
+//! The "Production Hardening Checklist" of SignalWire's own security guide, line by line: what a gateway can tell of it.
+
+use super::{Finding, Lint, Subject, agent, lint, process};
+
+/// A line of the checklist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its heading in the guide.
+    pub heading: &'static str,
+    /// What the guide asks for, in its words.
+    pub line: &'static str,
+    /// Whether it is met.
+    pub state: State,
+    /// By which key, or why it can't be told.
+    pub how: String,
+}
+
+/// Whether a line is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is.
+    Met,
+    /// It is not, or not for all agents.
+    NotMet,
+    /// A gateway can't tell.
+    Untold,
+}
+
+/// What is known when the lines are written.
+struct Known<'s, 'a> {
+    subject: &'s Subject<'a>,
+    findings: Vec<Finding>,
+}
+
+/// All lines, in the guide's order.
+pub fn checklist(subject: &Subject<'_>) -> Vec<Item> {
+    let known = Known { subject, findings: lint(subject) };
+    let sections: [(&'static str, Lines); 4] = [
+        ("Infrastructure", infrastructure(&known)),
+        ("Application", application(&known)),
+        ("Prompts", prompts(&known)),
+        ("Operational", operational()),
+    ];
+    let item = |heading, (line, state, how)| Item { heading, line, state, how };
+    sections.into_iter().flat_map(|(heading, lines)| lines.into_iter().map(move |line| item(heading, line))).collect()
+}
+
+type Lines = Vec<(&'static str, State, String)>;
+
+fn infrastructure(known: &Known<'_, '_>) -> Lines {
+    let https =
+        known.without(&[Lint::PlainListener], "`public_url`, `listen`; the certificate is the TLS terminator's");
+    let strong = [Lint::WeakPassword, Lint::ReusedSecret, Lint::GeneratedPassword];
+    vec![
+        line("HTTPS enabled with valid certificates", https),
+        line(
+            "Strong Basic Auth credentials (32+ characters)",
+            known.without(&strong, "`platform.users`, `upstream.password_env`"),
+        ),
+        line(
+            "Reverse proxy configured (nginx, Caddy)",
+            met("this gateway is one; `deploy/nginx` has what ends TLS in front of it"),
+        ),
+        line(
+            "Firewall rules limit access",
+            untold("the agents must not be reachable around the gateway: see `deploy/README.md`"),
+        ),
+        line(
+            "Monitoring and alerting configured",
+            untold("metrics are at `admin.address`; who looks at them, a gateway can't know"),
+        ),
+    ]
+}
+
+fn application(known: &Known<'_, '_>) -> Lines {
+    let unmediated = known.subject.policies.iter().any(|(source, _)| {
+        source
+            .outline
+            .leaves()
+            .iter()
+            .any(|leaf| leaf.path.ends_with(&["insecure_unmediated".to_owned()]) && leaf.text == "true")
+    });
+    let secure = match unmediated {
+        true => (State::NotMet, "`functions.*.insecure_unmediated`: some never reach the gateway".to_owned()),
+        false => met("each function's URL has a token for its call; `functions`"),
+    };
+    let audit = match process::is_temporary(&known.subject.process.audit) {
+        true => (State::NotMet, "`audit.path` is in a temporary folder".to_owned()),
+        false => met("`audit.path`: a record for each request, or it is refused"),
+    };
+    vec![
+        line("All sensitive functions use `secure=True`", secure),
+        line(
+            "Input validation on all function parameters",
+            met("what the agents publish of their parameters is enforced; `functions.*.arguments` says more"),
+        ),
+        line("Rate limiting implemented", known.without(&[Lint::NoLimits], "`limits`")),
+        line("Audit logging enabled", audit),
+        line(
+            "Error messages don't leak internal details",
+            met("what agents say in errors never leaves; `say` is what callers hear"),
+        ),
+    ]
+}
+
+fn prompts(known: &Known<'_, '_>) -> Lines {
+    let agents = || known.subject.policies.iter();
+    let unguarded: Vec<String> = agents()
+        .flat_map(|(_, policy)| agent::unguarded(policy).into_iter().map(|(name, _)| format!("`{name}`")))
+        .collect();
+    let confirmed = match unguarded.is_empty() {
+        true => (State::Untold, "`functions.*.confirm`, for the functions that the policies name".to_owned()),
+        false => (State::NotMet, format!("no `confirm`, `verify` or `limits`: {}", unguarded.join(", "))),
+    };
+    let closed = agents().all(|(_, agent)| !agent.functions.default_rules().publish);
+    let disclosed = match closed {
+        true => met("`functions.default`: only what a policy names is published"),
+        false => {
+            (State::NotMet, "`functions.default: { publish: false }` would publish only what a policy names".to_owned())
+        }
+    };
+    vec![
+        line("Security boundaries defined in prompts", untold("the prompts are the agents' own")),
+        line("Confirmation required for sensitive actions", confirmed),
+        line("System prompt instructions protected", untold("the prompts are the agents' own")),
+        line("No excessive capability disclosure", disclosed),
+    ]
+}
+
+fn operational() -> Lines {
+    vec![
+        line(
+            "Credentials rotated regularly",
+            untold("`platform.users` and `token_keys` take two at once, so that none is missing meanwhile"),
+        ),
+        line("Logs collected and monitored", untold("`audit.path`, `log`; where they go, a gateway can't know")),
+        line("Incident response plan documented", untold("it is a document of yours")),
+        line(
+            "Regular security reviews scheduled",
+            untold("`swaigate doctor` and `swaigate check --strict` are a part of one"),
+        ),
+        line("Dependencies kept updated", untold("the agents' are theirs")),
+    ]
+}
+
+fn line(line: &'static str, (state, how): (State, String)) -> (&'static str, State, String) {
+    (line, state, how)
+}
+
+fn met(how: &str) -> (State, String) {
+    (State::Met, how.to_owned())
+}
+
+fn untold(how: &str) -> (State, String) {
+    (State::Untold, how.to_owned())
+}
+
+// === impl State ===
+
+impl State {
+    /// Its name, for machines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Met => "met",
+            State::NotMet => "not met",
+            State::Untold => "can't be told",
+        }
+    }
+}
+
+// === impl Known ===
+
+impl Known<'_, '_> {
+    /// Met, if nothing of this kind was found.
+    fn without(&self, lints: &[Lint], how: &str) -> (State, String) {
+        match self.findings.iter().find(|finding| lints.contains(&finding.lint)) {
+            None => met(how),
+            Some(Finding { lint, file, place, .. }) => {
+                let (line, column) = (place.line, place.column);
+                (State::NotMet, format!("{file}:{line}:{column}: {}; {how}", lint.as_str()))
+            }
+        }
+    }
+}
