@@ -109,17 +109,25 @@ fn functions(source: &Source<'_>, agent: &Agent) -> Vec<Finding> {
     findings
 }
 
-/// The functions that can do harm, by their names or by what is sensitive of them, and have no rule that slows anyone
-/// down. By their names.
+/// The functions that can do harm and have no rule that slows anyone down.
 pub(super) fn unguarded(agent: &Agent) -> Vec<(&str, &FunctionRules)> {
+    harmful(agent).into_iter().filter(|(_, rules)| !has_one_of(rules, &GUARDS)).collect()
+}
+
+/// The functions of a policy that can do harm, by their names or by what is sensitive of them, in alphabetical order.
+pub(super) fn harmful(agent: &Agent) -> Vec<(&str, &FunctionRules)> {
     let named = agent.functions.names().map(|name| (name.as_str(), agent.functions.rules(name.as_str()).as_ref()));
-    let has = |rules: &FunctionRules, keys: &[&str]| rules.given.iter().any(|given| keys.contains(&given.key));
-    let mut unguarded: Vec<_> = named
-        .filter(|(name, rules)| rules.publish && (is_harmful(name) || has(rules, &["sensitive"])))
-        .filter(|(_, rules)| !has(rules, &GUARDS))
-        .collect();
-    unguarded.sort_by_key(|(name, _)| *name);
-    unguarded
+    let can_harm =
+        |name: &str, rules: &FunctionRules| rules.publish && (is_harmful(name) || has_one_of(rules, &["sensitive"]));
+    let mut harmful: Vec<_> = named.filter(|(name, rules)| can_harm(name, rules)).collect();
+    harmful.sort_by_key(|(name, _)| *name);
+    harmful
+}
+
+/// Whether one of these keys is given, and not as an empty list.
+pub(super) fn has_one_of(rules: &FunctionRules, keys: &[&str]) -> bool {
+    let is_empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
+    rules.given.iter().any(|given| keys.contains(&given.key) && !is_empty(&given.value))
 }
 
 /// Whether a function's name holds a word for what does harm: `transferFunds`, `pay_bill`.

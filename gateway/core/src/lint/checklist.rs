@@ -1,6 +1,7 @@
 //! The "Production Hardening Checklist" of SignalWire's own security guide, line by line: what a gateway can tell of it.
 
 use super::{Finding, Lint, Subject, agent, lint, process};
+use crate::policy::FunctionRules;
 
 /// A line of the checklist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,10 +91,7 @@ fn application(known: &Known<'_, '_>) -> Lines {
     };
     vec![
         line("All sensitive functions use `secure=True`", secure),
-        line(
-            "Input validation on all function parameters",
-            met("what the agents publish of their parameters is enforced; `functions.*.arguments` says more"),
-        ),
+        line("Input validation on all function parameters", validated(known)),
         line("Rate limiting implemented", known.without(&[Lint::NoLimits], "`limits`")),
         line("Audit logging enabled", audit),
         line(
@@ -103,15 +101,39 @@ fn application(known: &Known<'_, '_>) -> Lines {
     ]
 }
 
+/// Whether arguments are checked against something, for each function.
+fn validated(known: &Known<'_, '_>) -> (State, String) {
+    let how = "what the agents publish of their parameters is enforced; `functions.*.arguments` says more";
+    let is_unchecked = |rules: &FunctionRules| !rules.arguments.learned && rules.arguments.own.is_none();
+    let unchecked = known.subject.policies.iter().find(|(_, agent)| {
+        let named = agent.functions.names().map(|name| agent.functions.rules(name.as_str()));
+        named.chain([agent.functions.default_rules()]).any(|rules| is_unchecked(rules))
+    });
+    match unchecked {
+        None => met(how),
+        Some((source, _)) => {
+            (State::NotMet, format!("{}: `learned_schema: ignore`, and no `arguments`; {how}", source.file))
+        }
+    }
+}
+
+/// Whether functions that can do harm are confirmed, as far as policies name them.
+fn confirmed(known: &Known<'_, '_>) -> (State, String) {
+    let harmful = || known.subject.policies.iter().flat_map(|(_, agent)| agent::harmful(agent));
+    let unconfirmed = harmful().filter(|(_, rules)| !agent::has_one_of(rules, &["confirm", "verify"]));
+    let unconfirmed: Vec<String> = unconfirmed.map(|(name, _)| format!("`{name}`")).collect();
+    if !unconfirmed.is_empty() {
+        (State::NotMet, format!("`functions.*.confirm` or `verify` is missing: {}", unconfirmed.join(", ")))
+    } else if harmful().next().is_some() {
+        met("`functions.*.confirm`, `verify`, for the functions that the policies name")
+    } else {
+        untold("`functions.*.confirm`, `verify`: the policies name no function that seems to do harm")
+    }
+}
+
 fn prompts(known: &Known<'_, '_>) -> Lines {
     let agents = || known.subject.policies.iter();
-    let unguarded: Vec<String> = agents()
-        .flat_map(|(_, policy)| agent::unguarded(policy).into_iter().map(|(name, _)| format!("`{name}`")))
-        .collect();
-    let confirmed = match unguarded.is_empty() {
-        true => (State::Untold, "`functions.*.confirm`, for the functions that the policies name".to_owned()),
-        false => (State::NotMet, format!("no `confirm`, `verify` or `limits`: {}", unguarded.join(", "))),
-    };
+    let confirmed = confirmed(known);
     let closed = agents().all(|(_, agent)| !agent.functions.default_rules().publish);
     let disclosed = match closed {
         true => met("`functions.default`: only what a policy names is published"),

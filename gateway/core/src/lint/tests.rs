@@ -186,16 +186,20 @@ fn the_checklist_has_each_line_of_the_guide() {
     let weak = POLICY.replace("env: GATEWAY_PASSWORD", "env: SHORT");
     let open = POLICY.replace("publish: false", "publish: true");
     let bare = POLICY.replace("limits: [{ per: caller, allow: 10, every: 1m }]\n", "");
-    let unguarded = POLICY.replace(", limits: [{ per: call, allow: 1, every: 1m }]", "");
+    let confirmed = POLICY.replace("limits: [{ per: call, allow: 1, every: 1m }]", "confirm: { words: [confirm] }");
+    let ignored = POLICY.replace("get_balance: {", "get_balance: { learned_schema: ignore,");
+    assert_eq!(state(&confirmed, process(), "Confirmation"), State::Met);
+    assert_eq!(state(&POLICY.replace("transfer", "tell"), process(), "Confirmation"), State::Untold);
     for (line, wise, other, process_of_other) in [
         ("HTTPS", State::Met, POLICY, Process { is_public_https: false, ..process() }),
         ("Strong", State::Met, weak.as_str(), process()),
         ("Rate", State::Met, bare.as_str(), process()),
         ("Audit", State::Met, POLICY, Process { audit: "/tmp/a".to_owned(), ..process() }),
-        ("Confirmation", State::Untold, unguarded.as_str(), process()),
+        ("Input", State::Met, ignored.as_str(), process()),
         ("No excessive", State::Met, open.as_str(), process()),
     ] {
         assert_eq!(state(POLICY, process(), line), wise, "{line}");
         assert_eq!(state(other, process_of_other, line), State::NotMet, "{line}");
     }
+    assert_eq!(state(POLICY, process(), "Confirmation"), State::NotMet, "`transfer_funds` has limits alone");
 }
