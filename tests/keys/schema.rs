@@ -26,7 +26,13 @@ struct Any;
 impl Secrets for Any {
     fn env(&self, name: &str) -> Option<Secret> {
         let of = |part: &str| name.contains(part);
-        let value = if of("HASH") { HASH.to_owned() } else { format!("{name}: enough bytes for any use of a secret") };
+        let value = if of("HASH") {
+            HASH.to_owned()
+        } else if of("TOTP") {
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".to_owned()
+        } else {
+            format!("{name}: enough bytes for any use of a secret")
+        };
         Some(Secret::new(if of("USER") { "user".to_owned() } else { value }))
     }
 
@@ -212,6 +218,9 @@ fn what_the_loader_refuses_is_wrong_in_an_editor_too() {
         (Schema::Policy, policy, "functions: { a: { callers: {} } }"),
         (Schema::Policy, policy, "functions: { a: { confirm: {} } }"),
         (Schema::Policy, policy, "functions: { a: { confirm: { words: [x], insecure_model_only: true } } }"),
+        (Schema::Policy, policy, "functions: { a: { verify: { argument: code } } }"),
+        (Schema::Policy, policy, "functions: { a: { verify: { argument: code, code_env: A, totp_env: TOTP } } }"),
+        (Schema::Policy, policy, "functions: { a: { verify: { argument: code, code_env: A, attempts: 0 } } }"),
         (Schema::Policy, policy, "callers: { allow: [] }"),
         (Schema::Policy, policy, "say: { slow: \" \" }"),
         (Schema::Policy, policy, "sensitive: [\"\"]"),

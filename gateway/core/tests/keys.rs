@@ -18,6 +18,10 @@ use swaigate_core::{
 };
 use world::{CALL, NOW, Request, Wanted, World, WorldFile, platform_use};
 
+/// Of `apasswordofsomelength`.
+const CODE_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$UPQtjK6v513pcPkTOrddyw$GDWjnzwNVA5e+gcib+oivtV1Crfm8C3od8reX0kApJQ";
+
 /// Of `a password of some length`.
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$tK5NDAM5zTTFIjn92IOItA$UvWI5+Y55bWoB98j1PK8wgL6FVziv6gkuahy4EMohTw";
 
@@ -92,7 +96,8 @@ fn policy(upstream: &str, platform: &str) -> String {
 fn world(policy: &str) -> World {
     let environment = json!({
         "GATEWAY_PASSWORD": world::PLATFORM_PASSWORD, "SHORT": "s3cr3t", "OTHER": "an0ther", "ALICE": "alice", "BOB": "bob",
-        "HASH": HASH, "KEY": "the-signing-key-in-use", "SPARE": "another-signing-key",
+        "HASH": HASH, "CODE_HASH": CODE_HASH, "PIN": "a password of some length", "OTHER_PIN": "another one",
+        "TOTP": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "OTHER_TOTP": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJR", "KEY": "the-signing-key-in-use", "SPARE": "another-signing-key",
     });
     let file = json!({ "public_url": "https://agents.example.com", "policies": [policy], "environment": environment });
     let file: WorldFile = serde_json::from_value(file).expect("a world");
@@ -287,6 +292,45 @@ fn once(check: &Check) -> bool {
 
 fn rate(check: &Check) -> bool {
     matches!(check, Check::Rate { .. })
+}
+
+/// What is asked of the store where a caller gives this code.
+fn code_given(world: &World, code: &str) -> String {
+    let arguments = format!(r#"{{"code":"{code}","number":"12345","amount":5}}"#);
+    let passed = world.ask(&call_of("f", &arguments)).unwrap_or_else(|refused| panic!("{:?}", refused.reason));
+    let given = passed.checks.iter().find_map(|check| match check {
+        Check::Code(given) => Some(given),
+        _ => None,
+    });
+    given.map_or_else(
+        || "not asked".to_owned(),
+        |given| {
+            format!("{}, {} tries, {}s", if given.is_right { "right" } else { "wrong" }, given.attempts, given.lock)
+        },
+    )
+}
+
+fn verified(world: &World) -> String {
+    code_given(world, "a password of some length")
+}
+
+/// The time-based code of the moment, by RFC 6238.
+fn verified_by_time(world: &World) -> String {
+    code_given(world, "030543")
+}
+
+fn wrong_code(world: &World) -> String {
+    against(world, &call_of("f", r#"{"code":"12345"}"#), |check| matches!(check, Check::Code(_)))
+}
+
+fn too_many_codes(world: &World) -> String {
+    let plan = world.plan(&call_of("f", r#"{"code":"12345"}"#), &mut Facts::default());
+    let plan = plan.unwrap_or_else(|refused| panic!("{:?}", refused.reason));
+    let place = plan.questions().iter().position(|question| matches!(question.check, Check::Code(_)));
+    let refused = Some(Refusal { check: place.expect("a code is asked for"), wait: Duration::from_secs(60) });
+    let denial = decide::conclude(plan, Answers { refused, ..Answers::default() }, &mut Facts::default());
+    let denial = denial.expect_err("it is refused");
+    said(&denial.reply(), denial.reason)
 }
 
 /// What is asked of the store where a caller said "aye, captain".
@@ -806,6 +850,108 @@ fn rows() -> Vec<Row> {
             function("confirm: { insecure_model_only: true }", "confirm: { words: [aye] }"),
             confirmed,
             ["trusts the model, for 120s", "agreed, for 120s"],
+        ),
+        row(
+            "functions.*.verify.argument",
+            function("verify: { argument: code, code_env: PIN }", "verify: { argument: number, code_env: PIN }"),
+            verified,
+            ["right, 3 tries, 900s", "wrong, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.when",
+            function(
+                "verify: { argument: code, code_env: PIN, when: { properties: { amount: { minimum: 6 } }, required: [amount] } }",
+                "verify: { argument: code, code_env: PIN }",
+            ),
+            verified,
+            ["not asked", "right, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.attempts",
+            function(
+                "verify: { argument: code, code_env: PIN, attempts: 2 }",
+                "verify: { argument: code, code_env: PIN }",
+            ),
+            verified,
+            ["right, 2 tries, 900s", "right, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.lock",
+            function(
+                "verify: { argument: code, code_env: PIN, lock: 5s }",
+                "verify: { argument: code, code_env: PIN }",
+            ),
+            verified,
+            ["right, 3 tries, 5s", "right, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.totp_env",
+            function("verify: { argument: code, totp_env: TOTP }", "verify: { argument: code, totp_env: OTHER_TOTP }"),
+            verified_by_time,
+            ["right, 3 tries, 900s", "wrong, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.totp_file",
+            function(
+                "verify: { argument: code, totp_file: TOTP }",
+                "verify: { argument: code, totp_file: OTHER_TOTP }",
+            ),
+            verified_by_time,
+            ["right, 3 tries, 900s", "wrong, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.code_env",
+            function("verify: { argument: code, code_env: PIN }", "verify: { argument: code, code_env: OTHER_PIN }"),
+            verified,
+            ["right, 3 tries, 900s", "wrong, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.code_file",
+            function("verify: { argument: code, code_file: PIN }", "verify: { argument: code, code_file: OTHER_PIN }"),
+            verified,
+            ["right, 3 tries, 900s", "wrong, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.code_hash",
+            function(
+                &format!("verify: {{ argument: code, code_hash: {CODE_HASH:?} }}"),
+                "verify: { argument: code, code_env: OTHER_PIN }",
+            ),
+            verified,
+            ["right, 3 tries, 900s", "wrong, 3 tries, 900s"],
+        ),
+        row(
+            "functions.*.verify.code_hash_env",
+            function(
+                "verify: { argument: code, code_hash_env: CODE_HASH }",
+                "verify: { argument: code, code_env: OTHER_PIN }",
+            ),
+            verified,
+            ["right, 3 tries, 900s", "wrong, 3 tries, 900s"],
+        ),
+        row(
+            "say.code",
+            said_by("code", "verify: { argument: code, code_env: PIN }"),
+            wrong_code,
+            ["Mine.", "Please ask the caller for their verification code, and try again with it."],
+        ),
+        row(
+            "functions.*.say.code",
+            own("code", "verify: { argument: code, code_env: PIN }"),
+            wrong_code,
+            ["Mine.", "Please ask the caller for their verification code, and try again with it."],
+        ),
+        row(
+            "say.locked",
+            said_by("locked", "verify: { argument: code, code_env: PIN }"),
+            too_many_codes,
+            ["Mine.", "Too many wrong codes were given. Please try again later."],
+        ),
+        row(
+            "functions.*.say.locked",
+            own("locked", "verify: { argument: code, code_env: PIN }"),
+            too_many_codes,
+            ["Mine.", "Too many wrong codes were given. Please try again later."],
         ),
         row(
             "health_path",

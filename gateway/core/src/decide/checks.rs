@@ -24,6 +24,8 @@ pub struct Question {
     pub(super) reason: Reason,
     /// What the caller hears then, if it isn't the agent's sentence for the reason.
     pub(super) sentence: Option<String>,
+    /// The same, if it fails because it failed too often.
+    pub(super) locked: Option<String>,
 }
 
 /// A question to the state store. All of a plan's are answered at once, and a request that one of them refuses counts for
@@ -227,12 +229,12 @@ impl Question {
 
     /// One that no rule of a policy asks.
     pub(super) fn always(check: Check, reason: Reason) -> Self {
-        Self { check, is_shadow: false, rule: None, reason, sentence: None }
+        Self { check, is_shadow: false, rule: None, reason, sentence: None, locked: None }
     }
 
     /// One that a rule asks.
     pub(super) fn of(rule: Rule, is_shadow: bool, check: Check, reason: Reason) -> Self {
-        Self { check, is_shadow, rule: Some(rule), reason, sentence: None }
+        Self { check, is_shadow, rule: Some(rule), reason, sentence: None, locked: None }
     }
 
     /// The same, asked by another rule.
@@ -250,6 +252,10 @@ impl Question {
 
     pub(super) fn saying(self, sentence: &str) -> Self {
         Self { sentence: Some(sentence.to_owned()), ..self }
+    }
+
+    pub(super) fn saying_when_locked(self, sentence: &str) -> Self {
+        Self { locked: Some(sentence.to_owned()), ..self }
     }
 }
 

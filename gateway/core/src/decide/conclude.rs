@@ -115,7 +115,7 @@ fn refused(plan: &Plan, refusal: Refusal) -> Denial {
     let denial = plan.deny(reason);
     Denial {
         retry_after: (seconds > 0).then_some(seconds),
-        sentence: question.sentence.clone().filter(|_| !is_locked).or(denial.sentence.clone()),
+        sentence: if is_locked { &question.locked } else { &question.sentence }.clone().or(denial.sentence.clone()),
         quota: question.quota(),
         ..denial
     }

@@ -216,7 +216,8 @@ impl Called<'_> {
             questions.push(of(Rule::Once, check, Reason::Repeated, &rules.say.repeated));
         }
         if let Some(code) = code {
-            questions.push(of(Rule::Verify, Check::Code(code), Reason::CodeWrong, &rules.say.code));
+            let question = of(Rule::Verify, Check::Code(code), Reason::CodeWrong, &rules.say.code);
+            questions.push(question.saying_when_locked(&rules.say.locked));
         }
         if let Some(confirm) = &rules.confirm {
             let check = Check::Agreed(self.agreed(confirm));
