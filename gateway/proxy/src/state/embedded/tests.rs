@@ -342,8 +342,8 @@ fn once_is_once_unless_something_else_refuses_or_it_is_taken_back() {
     let once = Check::Once { fact: FACT, expiry: EXPIRY };
     assert_eq!(store.asked(&[rate(&one, 1)], NOW), Ok(()));
     assert_eq!(store.asked(&[once.clone(), rate(&one, 1)], NOW).unwrap_err().check, 1, "the limit refuses");
-    assert_eq!(store.asked(&[once.clone()], NOW), Ok(()), "what was refused was not done");
-    assert!(store.asked(&[once.clone()], NOW).is_err());
+    assert_eq!(store.asked(std::slice::from_ref(&once), NOW), Ok(()), "what was refused was not done");
+    assert!(store.asked(std::slice::from_ref(&once), NOW).is_err());
     store.facts.forget(&[FACT]);
     assert_eq!(store.asked(&[once], NOW), Ok(()));
 }
