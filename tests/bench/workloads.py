@@ -8,6 +8,9 @@ AGENT_USER, AGENT_PASSWORD = "agent", "b3nch-agent-password"
 PLATFORM_USER, PLATFORM_PASSWORD = "signalwire", "b3nch-platform-password"
 
 FUNCTION = "get_balance"
+# What FUNCTION requires, where rules are measured.
+REQUIRED = "verify_caller"
+CODE = "4711"
 SWML_BYTES = 7 * 1024
 # Replaced by load.lua with a number that no other request of the run has.
 SEQUENCE = "{sequence}"
@@ -122,13 +125,68 @@ def call_object(number):
 def swaig_body(number):
     """A function call as the platform posts it. No two are the same bytes: a gateway may take those for a retry."""
     arguments = {"account_type": "checking", "include_pending": True}
+    argument = {"parsed": [arguments], "raw": json.dumps(arguments), "substituted": ""}
+    return function_call(number, FUNCTION, argument, {"global_data": {"verified": True, "turn": SEQUENCE}})
+
+
+def ruled_body(number, function=FUNCTION):
+    """The same with what rules ask for: other arguments each time, a code, a fact, and what the caller said."""
+    arguments = {"account_type": "checking", "last_four": "6789", "code": CODE, "reference": SEQUENCE}
+    turns = [{"role": role, "content": text} for role, text in (
+        ("assistant", "Which account is it about?"), ("user", "The checking account, please."),
+        ("assistant", "Shall I read its balance? Say confirm."), ("user", "Yes, confirm."))]
+    return function_call(number, function, {"parsed": [arguments]},
+                         {"global_data": {"account": "checking"}, "call_log": turns})
+
+
+def function_call(number, function, argument, more):
     return json.dumps({
-        "app_name": "bank", "function": FUNCTION, "description": FUNCTIONS[FUNCTION][0],
-        "argument": {"parsed": [arguments], "raw": json.dumps(arguments), "substituted": ""},
-        "argument_desc": schema(FUNCTION), "call_id": call_id(number),
+        "app_name": "bank", "function": function, "description": FUNCTIONS[function][0], "argument": argument,
+        "argument_desc": schema(function), "call_id": call_id(number),
         "ai_session_id": "7d5b2f0c-93c4-4f0a-8f3d-d1f8a8a1c5b7", "caller_id_name": "EXAMPLE CALLER",
         "caller_id_num": caller(number), "channel_active": True, "channel_offhook": True, "channel_ready": True,
         "content_type": "text/swaig", "content_disposition": "SWAIG Function", "conversation_type": "voice",
-        "global_data": {"verified": True, "turn": SEQUENCE}, "version": "2.0",
+        "version": "2.0",
         "project_id": "9a1c7f6e-4e0d-4b7b-8f39-54b4c1d2a7e5",
-        "space_id": "c2d7e8f1-0b3a-4c96-a5d4-7e6f5a4b3c2d"}, separators=(",", ":"))
+        "space_id": "c2d7e8f1-0b3a-4c96-a5d4-7e6f5a4b3c2d"} | more, separators=(",", ":"))
+
+
+# Rules that a function call passes, all of those that there are. A confirmation passes once, so it is in shadow: it is
+# asked for, decided and recorded all the same.
+RULES = """
+callers: { unidentified: shared, deny: ["+1900*", "+1976*"] }
+limits:
+  - { per: caller, allow: 1000000, every: 1s }
+  - { per: call, allow: 1000000, every: 1s }
+  - { per: agent, allow: 1000000, every: 1s }
+calls: { per_caller: { allow: 1000000, every: 1s }, concurrent: 1000000, concurrent_per_caller: 1000000, max_duration: 1h }
+functions:
+  default: { limits: [{ per: caller, allow: 1000000, every: 1s }] }
+  get_balance:
+    input: { max_bytes: 4KiB, max_depth: 4, forbid: ["(?i)ignore (all )?previous instructions", "(?i)system prompt"] }
+    arguments:
+      properties:
+        account_type: { enum: [checking, savings, credit] }
+        reference: { pattern: "^[0-9]{1,20}$" }
+        last_four: { pattern: "^[0-9]{4}$" }
+      required: [account_type]
+    unknown_schema: deny
+    hours: { zone: America/New_York, open: ["Mon-Sun 00:00-24:00"], holidays: ["1999-12-31"] }
+    callers: { allow: ["+1555*"] }
+    requires: [{ function: verify_caller, success: { pointer: /action/0/set_global_data/balance_read, equals: true } }]
+    verify: { argument: code, code_env: BENCH_CODE, when: { required: [account_type] } }
+    pin: { account_type: global_data.account }
+    once: true
+    limits: [{ per: [caller, function], allow: 1000000, every: 1s }]
+    confirm: { say: "Read the balance of {account_type}?", words: [confirm, "yes"] }
+    shadow: [confirm]
+destinations: { allow: ["+1*", "sip:*@example.com"], deny: ["+1900*"] }
+verbs: { deny: [tap, stream] }
+egress: { allow: ["api.example.com"] }
+prompt: { append: [security_boundaries, confirmation] }
+responses: { redact: [card_number, ssn, email, phone] }
+detect:
+  - { name: rate, on: functions, per: caller, more_than: 1000, every: 1s }
+  - { name: after_hours, on: functions, per: caller, outside: { zone: UTC, open: ["00:00-24:00"] }, more_than: 5, every: 1h }
+  - { name: large, on: functions, function: get_balance, when: { required: [amount] }, per: caller, more_than: 5, every: 1h }
+"""
