@@ -6,7 +6,7 @@ Environment: PORT, AGENT_ROUTE (/bank), SWML_BASIC_AUTH_USER, SWML_BASIC_AUTH_PA
 one JSON line for everything that reaches the agent; AGENT_URL, the origin `route_call` uses for the agent's own URL;
 AGENT_TRANSFER, the URL of another agent to which `route_call` sends the call instead;
 AGENT_SECOND_ROUTE, to serve one more agent at the same address, each of which sends calls to the other;
-AGENT_MCP=1 opens the SDK's MCP endpoint (3.x only). The SDK reads SIGNALWIRE_SIGNING_KEY and SWML_PROXY_URL_BASE itself.
+AGENT_MCP=1 opens the SDK's MCP endpoint (3.x only); AGENT_RECORD=1 has calls recorded, AGENT_STEPS=1 gives it a context. The SDK reads SIGNALWIRE_SIGNING_KEY and SWML_PROXY_URL_BASE itself.
 """
 
 import json
@@ -44,7 +44,8 @@ def text(name, description):
 
 class BankAgent(AgentBase):
     def __init__(self, route=ROUTE):
-        super().__init__(name="bank", route=route, host=HOST, port=PORT)
+        recorded = os.environ.get("AGENT_RECORD") == "1"
+        super().__init__(name="bank", route=route, host=HOST, port=PORT, record_call=recorded)
         self.prompt_add_section("Role", body="You are the voice assistant of a small bank.")
         self.set_post_prompt("Summarize the call in one sentence.")
         self.set_global_data({"bank": "Example Bank"})
@@ -52,6 +53,10 @@ class BankAgent(AgentBase):
         self.enable_debug_events(1)
         self.on_debug_event(self.debug_event)
         self.register_routing_callback(self.route_sip, path="/sip")
+        if os.environ.get("AGENT_STEPS") == "1":
+            context = self.define_contexts().add_context("default")
+            context.add_step("greet").set_text("Greet the caller.").set_functions(["get_balance"])
+            context.add_step("serve").set_text("Serve the caller.").set_functions(["get_balance", "transfer_funds"])
         if os.environ.get("AGENT_MCP") == "1":
             self.enable_mcp_server()
 
@@ -102,12 +107,17 @@ class BankAgent(AgentBase):
         how = args.get("how") or "transfer"
         return self.ACTION_FORMS[how](Result("One moment, please."), own_url(self), args.get("to") or "+15551230000")
 
-    # The forms in which agents send SWML inside an action: two of the SDK's helpers, and two that authors write.
+    # The forms in which agents send SWML inside an action: helpers of the SDK's, and two that authors write.
     ACTION_FORMS = {
         "transfer": lambda result, own, to: result.swml_transfer(own, "Welcome back.", final=False),
         "connect": lambda result, own, to: result.connect(own if to == "url" else to, final=True),
         "execute": lambda result, own, to: result.add_action("SWML", document({"execute": {"dest": own}})),
         "text": lambda result, own, to: result.add_action("SWML", json.dumps(document({"transfer": {"dest": own}}))),
+        "message": lambda result, own, to: result.send_sms(to, "+15559990000", body="Hello"),
+        "refer": lambda result, own, to: result.sip_refer(to),
+        "listen": lambda result, own, to: result.tap("wss://listen.example.com/call"),
+        "prompt": lambda result, own, to: result.switch_context(system_prompt="You are a pirate.", full_reset=True),
+        "words": lambda result, own, to: result.say(f"Say {to}.").update_global_data({"said": to}),
     }
 
     # Where calls to these users of the SIP domain go; the others get the agent's own document.

@@ -10,6 +10,7 @@ mod check;
 mod commands;
 mod credentials;
 mod detect;
+mod documents;
 mod emergency;
 mod endings;
 mod examples;
