@@ -17,7 +17,9 @@ use std::{
 use maker::Maker;
 use serde_json::Value;
 use swaigate_core::{
-    basic, origin,
+    basic,
+    decide::Permit,
+    origin,
     record::{Bypass, Facts},
     route::Method,
     token::{self, Kind, PARAMETER, UnverifiedToken},
@@ -84,18 +86,36 @@ fn no_document_of_the_schema_leaks_or_changes_in_anything_else() {
 /// Agents of world `strict`, each with rules of its own for what it may say.
 const RULED: [&str; 9] = ["calls", "words", "verbs", "egress", "files", "functions", "chosen", "asks", "places"];
 
+fn strict() -> World {
+    let file = include_str!("../../../tests/golden/worlds/strict.yaml");
+    World::new(serde_yaml::from_str(file).expect("a world")).expect("policies")
+}
+
+/// The permission to answer a fetch of this agent's document.
+fn permit(world: &World, agent: &str) -> Permit {
+    let (_, fetch) = world::platform_use(Kind::Swml, "", CALL);
+    world.ask(&Request::of_platform(Method::Post, &format!("/{agent}"), fetch)).expect("a fetch").permit
+}
+
+#[test]
+fn what_is_added_to_a_document_has_a_bound() {
+    let world = strict();
+    let of_ais = |count: usize| format!(r#"{{"sections":{{"main":[{}]}}}}"#, vec![r#"{"ai":{}}"#; count].join(","));
+    let permit = permit(&world, "words");
+    let released = |count| world.release(&permit, of_ais(count).as_bytes(), &mut Facts::default());
+    assert!(released(1_000).is_ok());
+    assert_eq!(released(120_000).err().map(|refused| refused.reason.as_str()), Some("agent_too_large"));
+}
+
 /// What is cut and added makes a whole of each document, which is then as the policy wants it.
 #[test]
 fn what_a_policy_makes_of_a_document_it_leaves_as_it_is() {
     let schema: Value = serde_json::from_slice(&fs::read(schema_path()).expect("the schema")).expect("it is JSON");
-    let file = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/worlds/strict.yaml"));
-    let world = World::new(serde_yaml::from_slice(&file.expect("the world")).expect("a world")).expect("policies");
-    let (_, fetch) = world::platform_use(Kind::Swml, "", CALL);
+    let world = strict();
     let mut tally: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let documents = (0..400).map(|case| Maker::new(&schema, 20_261_124 + case).document().to_string());
     for (document, agent) in documents.flat_map(|document| RULED.map(|agent| (document.clone(), agent))) {
-        let fetched = Request::of_platform(Method::Post, &format!("/{agent}"), fetch.clone());
-        let permit = world.ask(&fetched).expect("a fetch").permit;
+        let permit = permit(&world, agent);
         let mut released = |text: &str| {
             let mut facts = Facts::default();
             let reply = world.release(&permit, text.as_bytes(), &mut facts);

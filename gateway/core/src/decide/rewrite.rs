@@ -49,6 +49,8 @@ pub(crate) struct Minter<'p> {
     /// What of [`Self::unmediated`] is known by each name.
     noted: HashMap<String, Vec<Bypass>>,
     has_several_sessions: bool,
+    /// Whether the platform acts on it, beyond its URLs: what answers a callback is data.
+    is_acted_on: bool,
     /// Whether it is a document, and not the answer to something within a call.
     is_document: bool,
     /// Whether the caller is on the phone.
@@ -56,6 +58,8 @@ pub(crate) struct Minter<'p> {
     /// Whether the document answers the call somewhere, and whether an AI talks somewhere.
     answers: bool,
     talks: bool,
+    /// How many bytes the policy has added to prompts.
+    added: usize,
     facts: &'p mut Facts,
 }
 
@@ -79,10 +83,12 @@ impl<'p> Minter<'p> {
             unmediated: Vec::new(),
             noted: HashMap::new(),
             has_several_sessions: false,
+            is_acted_on: matches!(permit.route, Route::Swml | Route::Swaig | Route::Includes),
             is_document: permit.route == Route::Swml,
             is_for_voice: permit.medium == Medium::Voice,
             answers: false,
             talks: false,
+            added: 0,
             facts,
         })
     }

@@ -94,7 +94,7 @@ pub(super) fn resource(text: &str) -> Option<String> {
     (is_path && has_steps).then(|| text.to_ascii_lowercase())
 }
 
-/// What the platform connects a call to besides (PROTOCOL.md, 3.2): a queue, or a stream of its sound.
+/// What the platform connects a call to besides (PROTOCOL.md, 3.6): a queue, or a stream of its sound.
 const OTHERS: [&str; 4] = ["queue", "stream", "ws", "wss"];
 
 /// A scheme and what stands behind it, in lower case: `queue:sales`. None of it may separate several addresses.

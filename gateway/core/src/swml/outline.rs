@@ -156,7 +156,7 @@ impl<'d> Outline<'d> {
                 "toggle_functions" => self.names.push(Names { node: value, at: within.at, of: NamesOf::Toggle }),
                 _ => {}
             }
-            if !is_data(key) {
+            if !is_data(key, context.key) {
                 self.walk(value, within);
             }
         }
@@ -206,6 +206,7 @@ mod tests {
             r#"[{"ai":{"global_data":{"faq":[{"question":"q","answer":"a"}]},"hints":["record"]}}]"#,
             r#"{"contexts":{"default":{"steps":[{"functions":["transfer"],"valid_steps":["tap"]}]}}}"#,
             r#"[{"play":{"urls":["say:tap"]}}]"#,
+            r#"{"data_map":{"webhooks":[{"params":{"steps":[{"tap":1}]}}]}}"#,
         ] {
             let others = verbs(document).into_iter().filter(|verb| !matches!(*verb, "ai" | "play"));
             assert_eq!(others.count(), 0, "{document}");

@@ -11,23 +11,26 @@ use crate::{
     token::Kind,
 };
 
-/// Whether what stands under this key is data: the platform keeps it or passes it on, and doesn't act on it.
-pub(super) fn is_data(key: &str) -> bool {
-    matches!(
-        key,
-        "global_data"
-            | "set_global_data"
-            | "meta_data"
-            | "set_meta_data"
-            | "parameters"
-            | "argument"
-            | "set"
-            | "user_event"
-            | "body"
-            | "meta"
-            | "headers"
-            | "vars"
-    )
+/// Whether what stands under this key is data: the platform keeps it or passes it on, and doesn't act on it. `outer` is the
+/// key of the object that has it.
+pub(super) fn is_data(key: &str, outer: &str) -> bool {
+    let is_passed_on = key == "params" && matches!(outer, "webhooks" | "execute" | "transfer");
+    is_passed_on
+        || matches!(
+            key,
+            "global_data"
+                | "set_global_data"
+                | "meta_data"
+                | "set_meta_data"
+                | "parameters"
+                | "argument"
+                | "set"
+                | "user_event"
+                | "body"
+                | "meta"
+                | "headers"
+                | "vars"
+        )
 }
 
 /// Whether a SWML document may stand in a string under this key, beside URLs and names.
@@ -134,7 +137,7 @@ impl<'d> Survey<'d> {
                 key => {
                     // Sidecars listen beside an AI, and send no summary.
                     self.sessions += usize::from(matches!(key, "ai" | "amazon_bedrock") && member.node.is_object());
-                    let data = usize::from(is_data(key));
+                    let data = usize::from(is_data(key, context.key));
                     self.data += data;
                     self.walk(&member.node, within);
                     self.data -= data;
@@ -165,7 +168,7 @@ impl<'d> Survey<'d> {
         let has_own_url = self.web_hook(node, defaults, name);
         for (place, member) in node.members().iter().enumerate() {
             if !has_own_url || member.key != "web_hook_url" {
-                let data = usize::from(is_data(&member.key));
+                let data = usize::from(is_data(&member.key, "functions"));
                 self.data += data;
                 self.walk(&member.node, context.of_member(node, place, &member.key, "functions"));
                 self.data -= data;

@@ -61,7 +61,7 @@ impl Minter<'_> {
         if self.writer.is_shadow(Rule::Egress) {
             self.shadowed(Rule::Egress, Reason::EgressDenied);
         } else if let Some(definition) = definition {
-            self.note(definition.name, Bypass::Cut);
+            self.note(if definition.name.is_empty() { blame.key } else { definition.name }, Bypass::Cut);
             ruled.remove_function(definition);
         } else if let Some(source) = blame.source {
             self.note(source.list, Bypass::Cut);

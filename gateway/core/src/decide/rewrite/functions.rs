@@ -6,14 +6,14 @@ use super::{Found, Minter, rules::Ruled};
 use crate::{
     id::FunctionName,
     json::{Node, Value, quote},
-    policy::FunctionRules,
+    policy::{FunctionRules, Shadow},
     record::{Bypass, Rule},
     swml::{Definition, Names, NamesOf, Outline, Place, Source, Survey, UrlPlace},
     token::Kind,
     verdict::Reason,
 };
 
-/// The setting with which the platform sends the conversation along (PROTOCOL.md, 3.4 and 4.1).
+/// The setting with which the platform sends the conversation along (PROTOCOL.md, 3.6).
 const POST_CONVERSATION: &str = "swaig_post_conversation";
 
 // === impl Minter ===
@@ -208,9 +208,10 @@ impl Minter<'_> {
     }
 }
 
-/// Whether a function has rules that nobody enforces where it doesn't pass through the gateway.
+/// Whether a function has rules that nobody enforces where it doesn't pass through the gateway. Where all are in shadow,
+/// nobody is to.
 fn is_unenforced(rules: &FunctionRules) -> bool {
-    rules.needs_gateway() && !rules.allows_unmediated
+    rules.needs_gateway() && !rules.allows_unmediated && rules.shadow != Shadow::ALL
 }
 
 fn is_all(list: &Node<'_>, places: &[usize]) -> bool {

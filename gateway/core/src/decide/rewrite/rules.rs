@@ -66,7 +66,7 @@ impl Minter<'_> {
     /// Applies the rules in the order in which one spares another its work: what is cut is looked at by no other.
     pub(super) fn rules<'d>(&mut self, root: &'d Node<'d>, survey: &Survey<'d>) -> Result<Ruled<'d>, Reason> {
         let mut ruled = Ruled::default();
-        if !self.writer.has_rules_for_words() {
+        if !self.is_acted_on || !self.writer.has_rules_for_words() {
             return Ok(ruled);
         }
         self.functions(survey, &mut ruled);
