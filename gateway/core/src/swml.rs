@@ -165,7 +165,7 @@ const INCLUDE_CREDENTIALS: &[&str] = &["auth_user", "auth_password", "user", "pa
 const POST_PROMPT_CREDENTIALS: &[&str] = &["post_prompt_auth_user", "post_prompt_auth_password"];
 
 /// A document's text as JSON. Its own words, if it starts as JSON does; else it is read as YAML, which some agents write
-/// by hand (PROTOCOL.md, 3.6). The platform takes JSON from everyone, so only the gateway reads the YAML.
+/// by hand (PROTOCOL.md, 3.1). The platform takes JSON from everyone, so only the gateway reads the YAML.
 ///
 /// # Errors
 /// [`NotJson`] if it is neither. What starts as JSON may still be none.
