@@ -203,6 +203,20 @@ fn what_the_loader_refuses_is_wrong_in_an_editor_too() {
         (Schema::Policy, policy, "limits: [{ per: caller, allow: 1 }]"),
         (Schema::Policy, policy, "limits: [{ per: [agent, call], allow: 1, every: 1m }]"),
         (Schema::Policy, policy, "calls: { idle: 1h }"),
+        (Schema::Policy, policy, "calls: { max_duration: 25 }"),
+        (Schema::Policy, policy, "prompt: { append: [boundaries] }"),
+        (Schema::Policy, policy, "prompt: { append: [{ title: a }] }"),
+        (Schema::Policy, policy, "prompt: { append: [{ title: a, body: ' ' }] }"),
+        (Schema::Policy, policy, "verbs: { deny: [recordcall] }"),
+        (Schema::Policy, policy, "destinations: { allow: [] }"),
+        (Schema::Policy, policy, "destinations: { allow: [unidentified] }"),
+        (Schema::Policy, policy, "destinations: { templates: ['${a}'] }"),
+        (Schema::Policy, policy, "destinations: { deny: ['+1*'], templates: [a] }"),
+        (Schema::Policy, policy, "egress: { allow: ['https://a'] }"),
+        (Schema::Policy, policy, "egress: { allow: ['*'] }"),
+        (Schema::Policy, policy, "egress: { assets: true }"),
+        (Schema::Policy, policy, "responses: { redact: [cards] }"),
+        (Schema::Policy, policy, "responses: { redact: [{ name: a }] }"),
         (Schema::Policy, policy, "mode: off"),
         (Schema::Policy, policy, "shadow: [once]"),
         (Schema::Policy, policy, "functions: { a b: {} }"),
@@ -281,7 +295,7 @@ fn each_default_is_what_happens_without_the_key() {
 }
 
 /// Keys that are read only beside others.
-const NOT_ALONE: [&str; 3] = ["platform.signature", "platform.insecure_unsigned_get", "health_path"];
+const NOT_ALONE: [&str; 4] = ["egress.assets", "platform.signature", "platform.insecure_unsigned_get", "health_path"];
 
 /// The defaults of a schema, but for those in lists and under keys that are free to choose.
 fn defaults(tree: &Value) -> Vec<(String, Value)> {
