@@ -129,13 +129,17 @@ def swaig_body(number):
     return function_call(number, FUNCTION, argument, {"global_data": {"verified": True, "turn": SEQUENCE}})
 
 
-def ruled_body(number, function=FUNCTION):
+def required_body(number):
+    return function_call(number, REQUIRED, {"parsed": [{"date_of_birth": "1980-01-01"}]}, {})
+
+
+def ruled_body(number):
     """The same with what rules ask for: other arguments each time, a code, a fact, and what the caller said."""
     arguments = {"account_type": "checking", "last_four": "6789", "code": CODE, "reference": SEQUENCE}
     turns = [{"role": role, "content": text} for role, text in (
         ("assistant", "Which account is it about?"), ("user", "The checking account, please."),
         ("assistant", "Shall I read its balance? Say confirm."), ("user", "Yes, confirm."))]
-    return function_call(number, function, {"parsed": [arguments]},
+    return function_call(number, FUNCTION, {"parsed": [arguments]},
                          {"global_data": {"account": "checking"}, "call_log": turns})
 
 
