@@ -94,6 +94,7 @@ impl Gate {
                 ledger.facts().repeat = Some(repeat);
                 return answered.map(|reply| Served::Whole { reply, request });
             }
+            Part::Refused(denial) => return Err(denial),
         };
         let answers = self.app.state.apply(plan.questions(), moment.now).await;
         let alarms = decide::alarms(plan.agent(), plan.questions(), &answers);

@@ -1,34 +1,35 @@
 //! Step two: what the body adds. A plan comes out: what the state store has to be asked, and what is forwarded then.
 
 mod body;
+mod fetch;
 mod function;
 
 use std::sync::Arc;
 
 pub(super) use body::Arguments;
 use body::object;
+use fetch::judge_fetch;
 use function::judge_function;
 use sha2::{Digest, Sha256};
 
 use super::{
     Admitted, Denial,
     admit::reason_of,
-    checks::{Asker, Begin, CallEvent, CallKey, Check, Family, Question, call_check, ended, exposed_rate},
+    checks::{Check, Question, call_check, ended, exposed_rate},
     conclude::Sought,
-    detect, emergency,
-    rewrite::{Lineage, seconds},
+    rewrite::Lineage,
     signed,
 };
 use crate::{
-    call::{self, Caller},
+    call::{self},
     id::{CallDigest, DocumentId, RepeatKey},
     json::Node,
     keys::Key,
     policy::{Agent, Exposed, Policies, Unbound},
-    record::{Facts, Medium, Rule},
+    record::{Facts, Medium},
     route::Method,
     signature::Made,
-    switches::{Asked, Switches},
+    switches::Switches,
     time::Timestamp,
     token::{Binding, Kind, VerifiedToken},
     verdict::{Reason, Route},
@@ -142,71 +143,6 @@ impl From<Reason> for Refused {
     }
 }
 
-fn judge_fetch(
-    admitted: &Admitted,
-    policies: &Policies,
-    switches: &Switches,
-    body: &[u8],
-    moment: &Moment,
-    facts: &mut Facts,
-    watched: &mut Vec<Question>,
-) -> Result<Judged, Refused> {
-    let parsed = if body.is_empty() { None } else { Some(object(body, facts)?) };
-    let call = parsed.as_ref().map(call::facts_of_fetch);
-    let caller = call.as_ref().map_or(&Caller::Unidentified, |call| &call.caller);
-    let call_id = call.as_ref().and_then(|call| call.call_id);
-    facts.call_id = call_id.map(str::to_owned);
-    facts.caller = caller.number().map(str::to_owned);
-    facts.called = call.as_ref().and_then(|call| call.called).map(str::to_owned);
-    facts.medium = call.as_ref().map(|call| call.medium).unwrap_or_default();
-
-    let agent = &admitted.agent;
-    let (token, redirect, mut questions) = match &admitted.token {
-        Some(_) => {
-            let ids = parsed.as_ref().map(|body| call::call_ids(body, Kind::Swml)).unwrap_or_default();
-            let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
-            // A client that follows a redirect sends the credentials it has: they are of the token's document.
-            let redirect = Lineage::of_token(&token, bound.call, agent);
-            (Some(token), Some(redirect), Vec::from_iter(bound.question))
-        }
-        None => (None, None, Vec::new()),
-    };
-    let key = policies.keys().newest();
-    let document = moment.document.ok_or(Reason::Internal)?;
-    let lifetime = match facts.medium {
-        Medium::Voice | Medium::Messaging => agent.tokens.lifetime,
-        Medium::Chat => agent.tokens.chat_lifetime,
-    };
-    let fresh = moment.now.unix_seconds_after(lifetime);
-    let lineage = Lineage::of_fetch(key, document, (moment.now, fresh), (call_id, caller), agent, token.as_ref());
-    if let Some(id) = call_id {
-        // The call's end may have been heard of under an older key.
-        let keys = policies.keys().all().iter();
-        questions.extend(keys.map(|key| call_check(agent, key.call(id), CallEvent::Fetched, fresh)));
-    }
-    facts.caller_digest = lineage.caller;
-    if token.is_none() {
-        let asker = Asker { agent, caller: lineage.caller, call: None, function: None, client: admitted.client };
-        watched.extend(detect::of_call(&asker, moment.now));
-        if !agent.callers.admits_caller(caller.number()) {
-            if !agent.is_shadow(Rule::Callers) {
-                return Err(Reason::CallerDenied.into());
-            }
-            facts.shadowed(Rule::Callers, Reason::CallerDenied.as_str());
-        }
-        questions.extend(begin(&asker, policies, call_id, fresh));
-        questions.extend(asker.rates(&agent.limits, &Family::Fetches, agent.is_shadow(Rule::Limits)));
-    }
-    facts.document = Some(document);
-    if !switches.is_empty() {
-        // Whoever the body names, the call is also its first caller's.
-        let first = token.as_ref().and_then(|token| token.claims().caller);
-        let callers = [lineage.caller, first, caller.number().map(|number| key.caller(number))];
-        emergency::check(switches, &Asked { agent: &agent.name, function: None, callers: &callers }, moment, facts)?;
-    }
-    Ok(Judged { lineage: Some(lineage), redirect, questions, ..Judged::default() })
-}
-
 fn judge_callback(
     admitted: &Admitted,
     policies: &Policies,
@@ -269,28 +205,6 @@ fn judge_exposed(admitted: &Admitted) -> Judged {
         limits.map(|rule| exposed_rate(&admitted.agent, &exposed.path, rule, admitted.client))
     });
     Judged { questions: questions.collect(), ..Judged::default() }
-}
-
-/// A call without a token begins, unless it is known.
-fn begin(asker: &Asker<'_>, policies: &Policies, call_id: Option<&str>, expiry: u32) -> Vec<Question> {
-    let Some(id) = call_id else { return Vec::new() };
-    let agent = asker.agent;
-    let mut digests = policies.keys().all().iter().map(|key| key.call(id));
-    let Some(call) = digests.next() else { return Vec::new() };
-    let begin = Begin {
-        call: CallKey { call, agent: agent.name.clone() },
-        aliases: digests.collect(),
-        caller: asker.caller_part().unwrap_or_default(),
-        per_caller: agent.calls.concurrent_per_caller,
-        per_agent: agent.calls.concurrent,
-        idle: seconds(agent.calls.idle),
-        expiry,
-    };
-    let is_shadow = agent.is_shadow(Rule::Calls);
-    let room = Question::of(Rule::Calls, is_shadow, Check::Begin(begin), Reason::TooManyCalls);
-    let rates = asker.rates(&agent.calls.limits, &Family::Calls, is_shadow);
-    let counted = rates.map(|question| question.by(Rule::Calls, Reason::TooManyCalls));
-    std::iter::once(room).chain(counted).collect()
 }
 
 // === the token and the call ===

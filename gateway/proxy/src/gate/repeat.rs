@@ -23,6 +23,8 @@ pub(super) enum Part {
     First(Lead),
     /// A repetition: this is its answer.
     Again(Repeat, Result<Reply, Denial>),
+    /// It can't be told, since as many as may be are under way.
+    Refused(Denial),
 }
 
 /// The duty of the first to tell the others what became of it. Dropped before, it leaves that to one of them.
@@ -46,7 +48,7 @@ async fn first_or_answered(app: &Arc<App>, key: RepeatKey, plan: &Plan) -> Part 
         match app.state.begin(key).await {
             Begun::First => return Part::First(Lead { app: Arc::clone(app), key, is_over: false }),
             Begun::Answered(outcome) => return Part::Again(Repeat::Stored, outcome.as_ref().clone()),
-            Begun::Full => return Part::Again(Repeat::Joined, Err(plan.deny(Reason::Overloaded))),
+            Begun::Full => return Part::Refused(plan.deny(Reason::Overloaded)),
             Begun::UnderWay(mut first) => {
                 if let Ok(outcome) = first.wait_for(Option::is_some).await
                     && let Some(outcome) = outcome.as_ref()
