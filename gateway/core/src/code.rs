@@ -5,6 +5,8 @@
 //! of one belongs where it is no harm ([`Code::is_slow`]). And no form of it helps against guesses over the phone: whoever
 //! checks codes must count the tries.
 
+use std::cmp::Ordering;
+
 use data_encoding::BASE32_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -90,6 +92,21 @@ impl Code {
         matches!(self.0, Kind::Hash(_))
     }
 
+    /// Whether it is time-based.
+    pub fn is_time_based(&self) -> bool {
+        matches!(self.0, Kind::Totp(_))
+    }
+
+    /// What somebody says who knows it: what an authenticator app shows at this time, or the fixed code. `None` of one that
+    /// is known by its hash alone.
+    pub fn known(&self, now: Timestamp) -> Option<Secret> {
+        match &self.0 {
+            Kind::Totp(key) => Some(code_of(key, now.0 / STEP)),
+            Kind::Plain(code) => Some(code.clone()),
+            Kind::Hash(_) => None,
+        }
+    }
+
     /// Whether a code is right, in a time that doesn't tell how much of it is. Spaces and dashes in it don't count, and a
     /// time-based code may lack the zeros at its front, as a number does. Time-based codes are right for one step before
     /// and after theirs too (RFC 6238, 5.2).
@@ -147,6 +164,16 @@ impl Proof {
     /// after it.
     pub fn step(&self) -> Option<u64> {
         self.step
+    }
+
+    /// How many steps after now that is, from -1 to 1; 0 of a fixed code.
+    pub fn steps_after(&self, now: Timestamp) -> i8 {
+        let Some(step) = self.step else { return 0 };
+        match step.cmp(&(now.0 / STEP)) {
+            Ordering::Less => -1,
+            Ordering::Equal => 0,
+            Ordering::Greater => 1,
+        }
     }
 }
 

@@ -116,6 +116,8 @@ pub struct Agent {
     pub detect: Vec<Arc<Detector>>,
     /// Which of the agent's rules are in shadow.
     pub shadow: Shadow,
+    /// Where the keys stand that hold for all of its functions, and what they say.
+    pub given: Vec<Given>,
 }
 
 /// Where an agent really is, and how it is asked.
@@ -547,6 +549,28 @@ impl Upstream {
     /// `http://host:port`, without a slash at its end.
     pub fn origin(&self) -> String {
         format!("{}://{}", if self.https { "https" } else { "http" }, self.host_header())
+    }
+}
+
+impl Sentences {
+    /// All of them, by their keys.
+    pub fn all(&self) -> [(&'static str, &str); 14] {
+        [
+            ("limited", &self.limited),
+            ("disabled", &self.disabled),
+            ("closed", &self.closed),
+            ("caller", &self.caller),
+            ("argument", &self.argument),
+            ("precondition", &self.precondition),
+            ("repeated", &self.repeated),
+            ("code", &self.code),
+            ("locked", &self.locked),
+            ("busy", &self.busy),
+            ("expired", &self.expired),
+            ("ended", &self.ended),
+            ("slow", &self.slow),
+            ("unavailable", &self.unavailable),
+        ]
     }
 }
 

@@ -1,5 +1,9 @@
 //! What a decision learned about a request, for the audit record.
 
+mod inputs;
+
+pub use inputs::{CodeSeen, Heard, Inputs, Unseen};
+
 use crate::id::{CallerDigest, DocumentId};
 
 /// How the person on the other end is talked to.
@@ -88,6 +92,8 @@ pub struct Facts {
     pub called: Option<String>,
     /// The document that the request's token left in, or the one that was made for it.
     pub document: Option<DocumentId>,
+    /// The document whose token a fetch carries, if it carries one.
+    pub within: Option<DocumentId>,
     /// The scheme of the platform's signature, if that was checked.
     pub signature: Option<&'static str>,
     /// How the person on the other end is talked to.
@@ -104,6 +110,12 @@ pub struct Facts {
     pub unmediated: Vec<Unmediated>,
     /// Whether it is the first request of a call.
     pub begins_call: bool,
+    /// Whether it says that the call is over.
+    pub ends_call: bool,
+    /// Whether nothing was against it: then the agent was asked, unless the gateway itself failed.
+    pub permitted: bool,
+    /// What the policy's rules found in it.
+    pub inputs: Inputs,
     /// Of what a function's answer consists: `response`, and the names of actions.
     pub result: Vec<String>,
     /// Whether a function's answer meets what other functions require, if they do.

@@ -47,6 +47,13 @@ pub fn redact(arguments: &Node<'_>, text: &str, sensitive: &SensitiveNames) -> S
     if redacted.len() > MAX_ARGUMENTS { format!("{{\"bytes\":{}}}", redacted.len()) } else { redacted }
 }
 
+/// Whether arguments that [`redact`] made are those that came: nothing was redacted, and they are not their length alone.
+pub fn is_whole(redacted: &str) -> bool {
+    let length = redacted.strip_prefix("{\"bytes\":").and_then(|rest| rest.strip_suffix('}'));
+    let is_length = length.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    !is_length && !redacted.contains(REDACTED)
+}
+
 /// A foreign text within a line: no character that ends the line or moves a terminal's cursor, and at most `max` of them.
 pub fn printable(text: &str, max: usize) -> String {
     let mut shown = String::new();
@@ -111,6 +118,16 @@ mod tests {
         let hostile = "a\nb\u{1b}[2J\u{85}\u{202e}\u{2028}é";
         assert_eq!(printable(hostile, 20), r"a\u{a}b\u{1b}[2J\u{85}\u{202e}\u{2028}é");
         assert_eq!(printable("abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn arguments_are_known_to_be_whole() {
+        for whole in ["{}", r#"{"a":1}"#, r#"{"bytes":"4"}"#, r#"{"bytes":4,"a":1}"#] {
+            assert!(is_whole(whole), "{whole}");
+        }
+        for cut in [r#"{"bytes":4104}"#, r#"{"a":{"pin":"[REDACTED]"}}"#, r#""[REDACTED]""#] {
+            assert!(!is_whole(cut), "{cut}");
+        }
     }
 
     #[test]

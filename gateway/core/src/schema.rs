@@ -63,6 +63,17 @@ pub struct Violation {
     pub argument: Option<String>,
     /// The keyword of JSON Schema that isn't met.
     pub keyword: String,
+    /// Which schema isn't met; `None` if it is neither: no schema was asked.
+    pub of: Option<Author>,
+}
+
+/// Whose a schema is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// The agent published it.
+    Agent,
+    /// It is the policy's own.
+    Policy,
 }
 
 /// Checks a call's arguments against what the agent published and what the policy says. Missing arguments are an empty
@@ -82,7 +93,7 @@ pub fn check(
     let mut object = Map::new();
     if let Some(arguments) = arguments {
         if !arguments.is_object() {
-            return Err(Violation { argument: None, keyword: "type".to_owned() });
+            return Err(Violation { argument: None, keyword: "type".to_owned(), of: None });
         }
         for member in arguments.members() {
             let value = exact(&member.node).ok_or_else(|| Violation::new(Some(&member.key), "type"))?;
@@ -91,9 +102,11 @@ pub fn check(
     }
     // One after the other: where the agent wants text and the policy a number, the agent's schema sees text.
     let mut arguments = Value::Object(object);
-    for schema in [learned, own].into_iter().flatten() {
-        schema.shape.coerce_arguments(&mut arguments, lenient)?;
-        schema.validator.validate(&arguments).map_err(|error| Violation::of(&error))?;
+    for (author, schema) in [(Author::Agent, learned), (Author::Policy, own)] {
+        let Some(schema) = schema else { continue };
+        let by = |violation: Violation| Violation { of: Some(author), ..violation };
+        schema.shape.coerce_arguments(&mut arguments, lenient).map_err(by)?;
+        schema.validator.validate(&arguments).map_err(|error| by(Violation::of(&error)))?;
     }
     let twin = own.and_then(|own| own.shape.twin(&arguments));
     twin.map_or(Ok(()), |name| Err(Violation::new(Some(name), "properties")))?;
@@ -185,6 +198,19 @@ impl Leniencies {
     /// None is forgiven.
     pub const NONE: Self =
         Self { numeric_strings: false, integral_floats: false, boolean_strings: false, null_optionals: false };
+
+    /// Those that are forgiven, by their names in policies; nothing, if all are.
+    pub fn told(&self) -> Option<String> {
+        let Self { numeric_strings, integral_floats, boolean_strings, null_optionals } = *self;
+        let all = [
+            (numeric_strings, "numeric_strings"),
+            (integral_floats, "integral_floats"),
+            (boolean_strings, "boolean_strings"),
+            (null_optionals, "null_optionals"),
+        ];
+        let names: Vec<_> = all.into_iter().filter(|(is_forgiven, _)| *is_forgiven).map(|(_, name)| name).collect();
+        (names.len() < 4).then(|| names.join(","))
+    }
 }
 
 impl Default for Leniencies {
@@ -198,7 +224,7 @@ impl Default for Leniencies {
 impl Violation {
     fn new(argument: Option<&str>, keyword: &str) -> Self {
         let argument = argument.filter(|name| is_plain(name)).map(str::to_owned);
-        Self { argument, keyword: keyword.to_owned() }
+        Self { argument, keyword: keyword.to_owned(), of: None }
     }
 
     fn of(error: &ValidationError<'_>) -> Self {

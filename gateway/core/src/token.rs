@@ -309,6 +309,11 @@ impl UnverifiedToken {
         self.claims.kind
     }
 
+    /// The document that it claims to have left in.
+    pub fn claimed_document(&self) -> DocumentId {
+        self.claims.document
+    }
+
     /// The agent's own query, given what was left of the request's after the token was taken out.
     pub fn restore_query<'q>(&self, rest: Option<&'q str>) -> Option<&'q str> {
         match rest {

@@ -2,6 +2,7 @@
 //! `swaig_post_conversation`).
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use sha2::{Digest, Sha256};
 
 use crate::json::{Node, Value};
 
@@ -36,6 +37,19 @@ impl Words {
     /// Refusing words, where a policy lists none of its own.
     pub const REFUSE: [&str; 8] = ["no", "not", "don't", "do not", "never", "cancel", "stop", "wait"];
 
+    /// A digest of the words: of the same words the same.
+    pub fn digest(&self) -> [u8; 4] {
+        let mut digest = Sha256::new();
+        for (of, phrases) in [(b"+", &self.accept), (b"-", &self.refuse)] {
+            for Phrase(words) in phrases {
+                digest.update(of);
+                words.iter().for_each(|word| digest.update([word.as_bytes(), b" "].concat()));
+            }
+        }
+        let [a, b, c, d, ..] = <[u8; 32]>::from(digest.finalize());
+        [a, b, c, d]
+    }
+
     /// The last of the caller's turns, counted from 0, that holds a word, if that agrees. One that holds words of both
     /// kinds is a refusal, like "don't confirm"; one that can't be read is a refusal too.
     pub fn agreed_at(&self, body: &Node<'_>) -> Option<usize> {
@@ -64,6 +78,11 @@ impl Phrase {
     pub fn new(text: &str) -> Option<Self> {
         let words = words_of(text);
         (!words.is_empty()).then_some(Self(words))
+    }
+
+    /// The words, with a space between.
+    pub fn text(&self) -> String {
+        self.0.join(" ")
     }
 
     /// Whether it stands within another one.

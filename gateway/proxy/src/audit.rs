@@ -7,6 +7,9 @@
 
 mod anomaly;
 mod change;
+mod inputs;
+
+pub use inputs::hex;
 
 use std::{
     fs::{File, OpenOptions},
@@ -289,6 +292,14 @@ struct Line<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    within: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ends_call: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    permitted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inputs: Option<inputs::Line<'e>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     medium: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<&'static str>,
@@ -360,6 +371,11 @@ impl<'e> From<&'e Entry> for Line<'e> {
             agent_us: entry.agent_time.map(micros),
             arguments: facts.arguments.as_deref().and_then(|json| serde_json::from_str(json).ok()),
             document: facts.document.map(|id| id.to_string()),
+            within: facts.within.map(|id| id.to_string()),
+            ends_call: facts.ends_call,
+            // What is passed on was permitted.
+            permitted: facts.permitted && entry.reason != Reason::Ok,
+            inputs: inputs::Line::of(&facts.inputs),
             medium: Some(facts.medium).filter(|medium| *medium != Medium::Voice).map(Medium::as_str),
             signature: facts.signature,
             repeat: facts.repeat.map(Repeat::as_str),

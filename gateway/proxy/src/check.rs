@@ -1,7 +1,6 @@
 //! `swaigate check`: looks for mistakes in the files, and for what is allowed and unwise.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -177,8 +176,7 @@ fn readable(source: &Source<'_>, agent: Option<&Agent>, secrets: &FileSecrets) -
 
 /// Where the settings can't be read, the policies are most likely where they are by default.
 fn with_those_of_policies(config: &Path, mut mistakes: Vec<Mistake>, seed: &Seed) -> Vec<Mistake> {
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut settings = settings::for_loopback(nowhere, nowhere);
+    let mut settings = run::for_nobody();
     settings.policies = config.parent().unwrap_or(Path::new("")).join(settings.policies);
     if settings.policies.is_dir() {
         mistakes.extend(settings::load_policies(&settings, seed).err().unwrap_or_default());

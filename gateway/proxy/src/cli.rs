@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    check::Check, demo, doctor::Doctor, emergency::Emergency, init::Init, password, schema::Schema,
-    signature::Questioned, start::Start,
+    check::Check, demo, doctor::Doctor, emergency::Emergency, explain::Explain, init::Init, password, replay::Replay,
+    schema::Schema, signature::Questioned, start::Start, trial::Trial,
 };
 
 /// A security reverse proxy for voice-AI agents.
@@ -23,6 +23,12 @@ enum Command {
     Run(Start),
     /// Look for mistakes in gateway.yaml and the policies beside it, and for what is unwise, without running anything
     Check(Check),
+    /// Show what holds for one function of an agent, and which line of a file says so
+    Explain(Explain),
+    /// Run tests of policies, without an agent, a network or a secret; exits with 1 if any fails
+    Test(Trial),
+    /// Tell what other policies would have decided of the requests in an audit log
+    Replay(Replay),
     /// Look for known weaknesses of an agent that runs, without running a function of it; exits with 1 if there are any
     Doctor(Doctor),
     /// Write a policy file for an agent, from what the agent itself says
@@ -59,6 +65,9 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(start) => start.run().map(|()| ExitCode::SUCCESS),
         Command::Check(check) => check.run(),
+        Command::Explain(explain) => explain.run().map(|()| ExitCode::SUCCESS),
+        Command::Replay(replay) => replay.run().map(|()| ExitCode::SUCCESS),
+        Command::Test(trial) => trial.run(),
         Command::Doctor(doctor) => Ok(doctor.run()),
         Command::Init(init) => init.run().map(|()| ExitCode::SUCCESS),
         Command::Signature { command: Signature::Explain(questioned) } => {

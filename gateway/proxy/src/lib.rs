@@ -13,8 +13,8 @@
 //! | 6 | [`admin`], [`gate`] | requests |
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
-//! | 9 | [`client`], [`start`] | a stranger's way to an agent, and `run` |
-//! | 10 | [`check`], [`demo`], [`doctor`], [`emergency`], [`init`], [`password`], [`schema`], [`signature`] | the other commands |
+//! | 9 | [`client`], [`rehearsal`], [`start`] | a stranger's way to an agent, calls that are played, and `run` |
+//! | 10 | [`check`], [`demo`], [`doctor`], [`emergency`], [`explain`], [`init`], [`password`], [`replay`], [`schema`], [`signature`], [`trial`] | the other commands |
 //! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
@@ -31,6 +31,7 @@ pub mod demo;
 pub mod doctor;
 pub mod edge;
 pub mod emergency;
+pub mod explain;
 pub mod gate;
 pub mod init;
 pub mod keys;
@@ -38,11 +39,14 @@ pub mod log;
 pub mod metrics;
 pub mod password;
 pub mod random;
+pub mod rehearsal;
 pub mod reload;
+pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod settings;
 pub mod signature;
 pub mod start;
 pub mod state;
+pub mod trial;
 pub mod upstream;

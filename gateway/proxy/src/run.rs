@@ -171,7 +171,14 @@ fn app(
     })?))
 }
 
-fn bounds(state: &EmbeddedState) -> Bounds {
+/// The settings of commands that listen nowhere.
+pub fn for_nobody() -> Settings {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    settings::for_loopback(nowhere, nowhere)
+}
+
+/// How much a store keeps with these settings.
+pub fn bounds(state: &EmbeddedState) -> Bounds {
     Bounds {
         cells: state.max_cells,
         calls: state.max_calls,

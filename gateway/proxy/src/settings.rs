@@ -17,7 +17,7 @@ use std::{
 use swaigate_core::{
     keys::{Key, KeyError, KeyRing},
     lockout,
-    policy::{Agent, Authentication, PublicUrl, Seed, compile},
+    policy::{Agent, Authentication, PublicUrl, Secrets, Seed, compile},
     secret::Secret,
     yaml::{self, Mistake},
 };
@@ -26,7 +26,7 @@ pub use environment::emergency_mode;
 pub use files::{FileSecrets, folder_of, text};
 
 /// How the process runs: what `gateway.yaml` says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The file they were read from, if there is one.
     pub file: Option<PathBuf>,
@@ -188,13 +188,22 @@ const MAX_POLICIES: usize = 1000;
 /// # Errors
 /// All mistakes in it, or why it can't be read.
 pub fn load(path: &Path) -> Result<Settings, Vec<Mistake>> {
+    let secrets = FileSecrets::new(files::folder_of(path));
+    let mut settings = load_with(path, &secrets)?;
+    settings.notes = secrets.into_notes();
+    Ok(settings)
+}
+
+/// The same with the secrets from elsewhere.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, secrets: &dyn Secrets) -> Result<Settings, Vec<Mistake>> {
     let name = path.display().to_string();
     let text = files::text(path).map_err(|error| vec![Mistake::of_file(&name, error)])?;
     let folder = files::folder_of(path);
-    let secrets = FileSecrets::new(folder);
-    let mut settings = yaml::read(&name, &text, |fields| sections::settings(fields, folder, &secrets))?;
+    let mut settings = yaml::read(&name, &text, |fields| sections::settings(fields, folder, secrets))?;
     settings.file = Some(path.to_owned());
-    settings.notes = secrets.into_notes();
     Ok(settings)
 }
 
@@ -219,12 +228,39 @@ pub fn for_loopback(listen: SocketAddr, admin: SocketAddr) -> Settings {
     sections::defaults(listen, admin)
 }
 
-/// Reads the policy files: every `*.yaml` and `*.yml` of the folder, in the order of their names. Folders within it, files
-/// whose name starts with a dot, and `gateway.yaml` itself are passed over.
+/// Reads the policy files.
 ///
 /// # Errors
 /// All mistakes of all files; that the folder can't be read, or holds no policy.
 pub fn load_policies(settings: &Settings, seed: &Seed) -> Result<LoadedPolicies, Vec<Mistake>> {
+    let secrets = FileSecrets::new(&settings.policies);
+    let loaded = load_policies_with(settings, &secrets, seed)?;
+    let (files, agents) = loaded.into_iter().unzip();
+    Ok(LoadedPolicies { agents, files, notes: secrets.into_notes() })
+}
+
+/// The same with the secrets from elsewhere, each agent with its file.
+///
+/// # Errors
+/// As [`load_policies`].
+pub fn load_policies_with(
+    settings: &Settings,
+    secrets: &dyn Secrets,
+    seed: &Seed,
+) -> Result<Vec<(PathBuf, Agent)>, Vec<Mistake>> {
+    let (mut agents, mut mistakes) = (Vec::new(), Vec::new());
+    for path in policy_files(settings)? {
+        match load_policy(&path, secrets, seed, settings.bodies.budget) {
+            Ok(agent) => agents.push((path, agent)),
+            Err(more) => mistakes.extend(more),
+        }
+    }
+    if mistakes.is_empty() { Ok(agents) } else { Err(mistakes) }
+}
+
+/// Every `*.yaml` and `*.yml` of the folder, in the order of their names. Folders within it, files whose name starts with a
+/// dot, and `gateway.yaml` itself are passed over.
+fn policy_files(settings: &Settings) -> Result<Vec<PathBuf>, Vec<Mistake>> {
     let folder = &settings.policies;
     let of_folder = |message: String| vec![Mistake::of_file(folder.display().to_string(), message)];
     let paths = files::policies_in(folder, settings.file.as_deref())
@@ -235,19 +271,7 @@ pub fn load_policies(settings: &Settings, seed: &Seed) -> Result<LoadedPolicies,
     if paths.len() > MAX_POLICIES {
         return Err(of_folder(format!("{} policies are here; at most {MAX_POLICIES} are read", paths.len())));
     }
-    let secrets = FileSecrets::new(folder);
-    let (mut agents, mut mistakes) = (Vec::new(), Vec::new());
-    for path in &paths {
-        match load_policy(path, &secrets, seed, settings.bodies.budget) {
-            Ok(agent) => agents.push(agent),
-            Err(more) => mistakes.extend(more),
-        }
-    }
-    if mistakes.is_empty() {
-        Ok(LoadedPolicies { agents, files: paths, notes: secrets.into_notes() })
-    } else {
-        Err(mistakes)
-    }
+    Ok(paths)
 }
 
 /// The ring of these keys, newest first.
@@ -292,7 +316,11 @@ fn is_loopback(address: SocketAddr) -> bool {
 /// Bodies from clients that the gateway doesn't authenticate have this part of `bodies.budget` besides.
 pub const STRANGERS_PART: usize = 8;
 
-fn load_policy(path: &Path, secrets: &FileSecrets, seed: &Seed, budget: usize) -> Result<Agent, Vec<Mistake>> {
+/// Reads one policy file, whose bodies must fit in this budget of `gateway.yaml`.
+///
+/// # Errors
+/// All mistakes in it, or why it can't be read.
+pub fn load_policy(path: &Path, secrets: &dyn Secrets, seed: &Seed, budget: usize) -> Result<Agent, Vec<Mistake>> {
     let name = path.display().to_string();
     let of_file = |message: String| vec![Mistake::of_file(&name, message)];
     let agent = compile(&name, &files::text(path).map_err(of_file)?, secrets, seed)?;

@@ -95,6 +95,7 @@ pub fn conclude(plan: Plan, answers: Answers, facts: &mut Facts) -> Result<Permi
     if let Some(refusal) = answers.refused {
         return Err(refused(&plan, refusal));
     }
+    facts.permitted = true;
     let done = plan.questions().iter().filter_map(|question| match &question.check {
         Check::Once { fact, .. } => Some(*fact),
         _ => None,

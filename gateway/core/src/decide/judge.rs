@@ -31,7 +31,7 @@ use crate::{
     signature::Made,
     switches::Switches,
     time::Timestamp,
-    token::{Binding, Kind, VerifiedToken},
+    token::{Binding, Kind, TokenError, VerifiedToken},
     verdict::{Reason, Route},
 };
 
@@ -160,7 +160,9 @@ fn judge_callback(
     let is_summary = kind == Kind::Summary;
     if is_summary && call::is_over(&parsed) {
         let expiry = token.claims().expiry;
-        questions.extend(ended(&token).map(|event| call_check(&admitted.agent, bound.call, event, expiry)));
+        let event = ended(&token);
+        facts.ends_call = event.is_some();
+        questions.extend(event.map(|event| call_check(&admitted.agent, bound.call, event, expiry)));
     }
     let lineage = Lineage::of_token(&token, bound.call, &admitted.agent);
     // An event is advice; a summary is work, which the platform hands in again until it is taken.
@@ -226,8 +228,12 @@ fn verified_token(
     let unverified = admitted.token.as_ref().ok_or(Reason::TokenMissing)?;
     let Admitted { agent, path, query, .. } = admitted;
     let binding = Binding { agent: &agent.name, function, path, query: query.as_deref() };
-    let token = unverified.verify(policies.keys(), &binding, moment.now).map_err(reason_of)?;
-    facts.document = Some(token.claims().document);
+    let verified = unverified.verify(policies.keys(), &binding, moment.now);
+    if matches!(verified, Ok(_) | Err(TokenError::Expired)) {
+        facts.document = Some(unverified.claimed_document());
+        facts.within = facts.document.filter(|_| admitted.route == Route::Swml);
+    }
+    let token = verified.map_err(reason_of)?;
     if admitted.call_credentials.is_some_and(|credentials| credentials.are_expired()) {
         return Err(Reason::TokenExpired);
     }

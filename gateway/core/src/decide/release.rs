@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::{
-    Denial, Lesson, Permit, redirect,
+    Denial, Lesson, Permit,
+    conclude::Sought,
+    redirect,
     rewrite::{Lineage, Minter},
     spoken,
 };
@@ -59,8 +61,12 @@ fn lessons(permit: &Permit, answer: &[u8], facts: &mut Facts) -> Vec<Lesson> {
         return Vec::new();
     }
     let Ok(root) = json::parse(answer) else { return Vec::new() };
-    let met = permit.sought.iter().filter(|sought| sought.requirement.is_met_by(&root));
-    let lessons: Vec<Lesson> = met.map(|sought| sought.lesson).collect();
+    let mut lessons = Vec::new();
+    for Sought { requirement, lesson } in &permit.sought {
+        let is_met = requirement.is_met_by(&root);
+        facts.inputs.met.push((requirement.told(), is_met));
+        lessons.extend(is_met.then_some(*lesson));
+    }
     facts.has_met = Some(!lessons.is_empty());
     lessons
 }

@@ -14,13 +14,15 @@ use super::{
     rewrite::seconds,
 };
 use crate::{
+    code::Proof,
     id::{AgentName, CallDigest, FactKey},
     input::InputFault,
     json::{Node, Value},
     pattern::Access,
     policy::{Agent, CallFact, Confirm, FunctionRules, Pin, Policies, Requirement, Verify},
-    record::{Facts, Rule},
-    schema::{self, Leniencies, Schema, Violation},
+    record::{CodeSeen, Facts, Heard, Inputs, Rule, Unseen},
+    sanitize,
+    schema::{self, Author, Leniencies, Schema, Violation},
     swml,
     time::Timestamp,
     turns,
@@ -87,16 +89,23 @@ pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts)
     if rules.hours.as_ref().is_some_and(|hours| !hours.is_open(called.now)) {
         court.against(Rule::Hours, Reason::Closed, &say.closed)?;
     }
-    if let Err(fault) = called.input_fault() {
+    let input = called.input_fault();
+    court.unseen("input", ("input", None), input.is_ok());
+    if let Err(fault) = input {
         court.facts.detail = Some(fault.to_string());
         court.against(Rule::Input, Reason::InputForbidden, &about(&say.argument, None))?;
     }
     let checked = called.check_arguments(policies, &mut court)?;
-    for pin in rules.pin.iter().filter(|pin| !called.is_pinned(pin)) {
-        court.against(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, Some(&pin.argument)))?;
+    for pin in &rules.pin {
+        let holds = called.is_pinned(pin);
+        court.facts.inputs.pins.push((pin.told(), holds));
+        if !holds {
+            court.against(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, Some(&pin.argument)))?;
+        }
     }
     let code = called.code_given(&mut court)?;
-    Ok(Ruled { questions: called.questions(&checked, code), sought: called.sought() })
+    let questions = called.questions(&checked, code, &mut facts.inputs);
+    Ok(Ruled { questions, sought: called.sought() })
 }
 
 /// The sentence about an argument.
@@ -114,6 +123,14 @@ struct Court<'c> {
 // === impl Court ===
 
 impl Court<'_> {
+    /// Notes what a rule found in arguments that are not written down whole.
+    fn unseen(&mut self, name: &'static str, (key, within): (&str, Option<&str>), fits: bool) {
+        if self.facts.arguments.as_deref().is_some_and(|arguments| !sanitize::is_whole(arguments)) {
+            let rule = self.rules.digest(key, within);
+            self.facts.inputs.unseen.push(Unseen { key: name, rule, fits });
+        }
+    }
+
     /// The same by a rule for the whole agent.
     fn against_agent(&mut self, agent: &Agent, rule: Rule, reason: Reason) -> Result<(), Refused> {
         if agent.is_shadow(rule) {
@@ -170,9 +187,17 @@ impl Called<'_> {
             Learned::None | Learned::Unknown => None,
         };
         let own = rules.own.clone();
-        match schema::check(arguments, learned.as_deref(), own.as_deref(), &rules.lenient) {
+        let checked = schema::check(arguments, learned.as_deref(), own.as_deref(), &rules.lenient);
+        let at_fault = checked.as_ref().map_or_else(|violation| violation.of, |_| Some(Author::Policy));
+        let inputs = &mut court.facts.inputs;
+        inputs.published_fits = learned.as_ref().and(at_fault).map(|author| author == Author::Policy);
+        inputs.lenient = inputs.published_fits.and_then(|_| rules.lenient.told());
+        if own.is_some() && at_fault == Some(Author::Policy) {
+            court.unseen("arguments", ("arguments", None), checked.is_ok());
+        }
+        match checked {
             Ok(arguments) => Ok(Checked { arguments, learned, own }),
-            Err(Violation { argument, keyword }) => {
+            Err(Violation { argument, keyword, .. }) => {
                 let argument = argument.as_deref();
                 court.facts.detail = Some(format!("{}: {keyword}", argument.unwrap_or("arguments")));
                 court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, argument))?;
@@ -198,7 +223,7 @@ impl Called<'_> {
     }
 
     /// What depends on other calls, the confirmation last.
-    fn questions(&self, checked: &Checked, code: Option<CodeGiven>) -> Vec<Question> {
+    fn questions(&self, checked: &Checked, code: Option<CodeGiven>, inputs: &mut Inputs) -> Vec<Question> {
         let rules = self.rules;
         let mut questions = Vec::new();
         let of = |rule, check, reason, sentence: &str| {
@@ -220,7 +245,13 @@ impl Called<'_> {
             questions.push(question.saying_when_locked(&rules.say.locked));
         }
         if let Some(confirm) = &rules.confirm {
-            let check = Check::Agreed(self.agreed(confirm));
+            let agreed = self.agreed(confirm);
+            inputs.heard = confirm.words.as_ref().map(|words| Heard {
+                turns: agreed.turns,
+                agreed_at: agreed.agreed_at,
+                words: words.digest(),
+            });
+            let check = Check::Agreed(agreed);
             let sentence =
                 confirm.say.fill(&checked.arguments, |name| !rules.sensitive.contains(name) && checked.declares(name));
             questions.push(of(Rule::Confirm, check, Reason::ConfirmationAsked, &sentence));
@@ -230,15 +261,21 @@ impl Called<'_> {
 
     /// The code that the call needs, as it was given; `None` if it needs none.
     fn code_given(&self, court: &mut Court<'_>) -> Result<Option<CodeGiven>, Refused> {
-        let Some(verify) = self.rules.verify.as_deref().filter(|verify| self.needs_code(verify)) else {
+        let Some(verify) = self.rules.verify.as_deref() else { return Ok(None) };
+        let needs_code = self.needs_code(verify);
+        court.unseen("when", ("verify", Some("when")), needs_code);
+        if !needs_code {
             return Ok(None);
-        };
+        }
         let argument = self.arguments.and_then(|arguments| arguments.node()?.get(&verify.argument));
         let Some(given) = argument.and_then(as_text).filter(|given| !given.trim().is_empty()) else {
+            court.facts.inputs.code = Some(CodeSeen::Missing);
             court.against(Rule::Verify, Reason::CodeMissing, &self.rules.say.code)?;
             return Ok(None);
         };
         let proof = verify.code.check(&given, self.now);
+        let right = |proof: &Proof| CodeSeen::Right { step: proof.steps_after(self.now) };
+        court.facts.inputs.code = Some(proof.as_ref().map_or(CodeSeen::Wrong, right));
         let caller =
             self.asker.caller.map(|caller| fact(&self.asker.agent.name, &caller.0, "code", &[self.function()]));
         let step = proof.as_ref().and_then(|proof| proof.step());

@@ -28,7 +28,7 @@ use std::{
 
 use functions::OfAgent;
 
-use super::{Agent, PublicUrl, Seed, Sentences, Shadow};
+use super::{Agent, Given, PublicUrl, Seed, Sentences, Shadow};
 use crate::{
     origin::{self, Authority},
     record::Rule,
@@ -43,6 +43,11 @@ pub use agent_url::compile_for_upstream;
 pub trait Secrets {
     /// The value of an environment variable; `None` if it isn't set.
     fn env(&self, name: &str) -> Option<Secret>;
+
+    /// The same of one that holds a hash.
+    fn hash_env(&self, name: &str) -> Option<Secret> {
+        self.env(name)
+    }
 
     /// What is in a file, without a newline at its end. A relative path is relative to the folder of the policy file.
     ///
@@ -74,7 +79,11 @@ pub fn default_policy() -> &'static str {
     include_str!("../../../../policies/default.yaml")
 }
 
+/// The keys of an agent that hold for all of its functions.
+const OF_AGENT: [&str; 7] = ["callers", "limits", "calls", "say", "sensitive", "mode", "shadow"];
+
 fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<Agent> {
+    let given = OF_AGENT.into_iter().filter_map(|key| Given::of(fields, key, false)).collect();
     let name = fields.take("agent").required().parse(str::parse);
     let (path, host) = fields.take("match").section(paths::matched);
     let upstream = fields.take("upstream").required().mapping(|fields| access::upstream(fields, &path, secrets));
@@ -122,6 +131,7 @@ fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<
         egress,
         detect,
         shadow,
+        given,
     })
 }
 
@@ -167,6 +177,24 @@ pub fn secret_in_env(field: Field<'_>, secrets: &dyn Secrets) -> Option<Secret> 
         Some(_) => Err(format!("the environment variable {} is empty", yaml::quoted(name))),
         None => Err(format!("the environment variable {} is not set", yaml::quoted(name))),
     })
+}
+
+/// The hash in an environment variable, which must not be empty.
+fn hash_in_env(field: Field<'_>, secrets: &dyn Secrets) -> Option<Secret> {
+    secret_in_env(field, &Hashes(secrets))
+}
+
+/// Secrets of which each is a hash.
+struct Hashes<'s>(&'s dyn Secrets);
+
+impl Secrets for Hashes<'_> {
+    fn env(&self, name: &str) -> Option<Secret> {
+        self.0.hash_env(name)
+    }
+
+    fn file(&self, path: &str) -> Result<Secret, String> {
+        self.0.file(path)
+    }
 }
 
 /// The secret in a file, which must not be empty.

@@ -5,6 +5,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use sha2::{Digest, Sha256};
+
 use super::{LimitRule, Sentences, Shadow, Template};
 use crate::{
     code::Code,
@@ -17,7 +19,7 @@ use crate::{
     sanitize::SensitiveNames,
     schema::{Condition, Leniencies, Schema},
     turns::Words,
-    yaml::Place,
+    yaml::{Fields, Place},
 };
 
 /// The rules for an agent's functions.
@@ -138,14 +140,14 @@ pub enum CallFact {
     MetaData(Vec<String>),
 }
 
-/// A key that a file gives.
+/// A key that a file gives. Where `default` and the function itself have it, there are two.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Given {
     /// The key.
     pub key: &'static str,
     /// Where it stands.
     pub place: Place,
-    /// Whether it stands under `default`.
+    /// Whether it stands under `functions.default`.
     pub by_default: bool,
     /// Its value.
     pub value: serde_json::Value,
@@ -184,6 +186,14 @@ impl Functions {
         self.has_slow_codes
     }
 
+    /// The same with all rules changed.
+    #[must_use]
+    pub fn with(&self, change: impl Fn(FunctionRules) -> FunctionRules) -> Self {
+        let changed = |rules: &Arc<FunctionRules>| change(rules.as_ref().clone());
+        let named = self.named.iter().map(|(name, rules)| (name.clone(), Arc::new(changed(rules)))).collect();
+        Self::new(changed(&self.default), named)
+    }
+
     /// The functions that the policy names.
     pub fn names(&self) -> impl Iterator<Item = &FunctionName> {
         self.named.keys()
@@ -208,6 +218,21 @@ impl Functions {
 // === impl FunctionRules ===
 
 impl FunctionRules {
+    /// Where a key is given: by the function itself, and by `functions.default`.
+    pub fn given(&self, key: &str) -> impl Iterator<Item = &Given> {
+        let of_level = |by_default| self.given.iter().filter(move |given| given.by_default == by_default);
+        of_level(false).chain(of_level(true)).filter(move |given| given.key == key)
+    }
+
+    /// A digest of what a key says, or what a key within it does: of the same the same, and zeros where no file has it.
+    pub fn digest(&self, key: &str, within: Option<&str>) -> [u8; 4] {
+        let value = self.given(key).next().map(|given| &given.value);
+        let value = within.map_or(value, |within| value.and_then(|value| value.get(within)));
+        let Some(value) = value else { return [0; 4] };
+        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(value.to_string()));
+        [a, b, c, d]
+    }
+
     /// Whether any of its rules can be enforced only where calls pass through the gateway.
     pub fn needs_gateway(&self) -> bool {
         self.arguments.own.is_some()
@@ -232,15 +257,43 @@ impl FunctionRules {
     }
 }
 
+// === impl Given ===
+
+impl Given {
+    /// What a file has for a key, if it has something.
+    pub(super) fn of(fields: &Fields<'_>, key: &'static str, by_default: bool) -> Option<Self> {
+        fields.look(key).map(|(place, value)| Self { key, place, by_default, value })
+    }
+}
+
 // === impl Requirement ===
 
 impl Requirement {
+    /// What must be where, as `pointer=value`.
+    pub fn told(&self) -> String {
+        format!("{}={}", self.pointer, self.equals)
+    }
+
     /// Whether an answer of the function meets it.
     pub fn is_met_by(&self, answer: &Node<'_>) -> bool {
         let wanted = serde_json::to_string(&self.equals).unwrap_or_default();
         let wanted = crate::json::parse(wanted.as_bytes());
         let found = answer.at_pointer(&self.pointer);
         wanted.is_ok_and(|wanted| found.is_some_and(|found| found.means(&wanted)))
+    }
+}
+
+// === impl Pin ===
+
+impl Pin {
+    /// What must equal what, as `argument=fact`.
+    pub fn told(&self) -> String {
+        let Self { argument, to } = self;
+        match to {
+            CallFact::Caller => format!("{argument}=caller"),
+            CallFact::GlobalData(path) => format!("{argument}=global_data.{}", path.join(".")),
+            CallFact::MetaData(path) => format!("{argument}=meta_data.{}", path.join(".")),
+        }
     }
 }
 

@@ -3,12 +3,15 @@
 use crate::record::Rule;
 
 /// Rules in shadow: what they would refuse is recorded, and passes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shadow(u32);
 
 // === impl Shadow ===
 
 impl Shadow {
+    /// No rule.
+    pub const NOTHING: Self = Self(0);
+
     /// All rules.
     pub const ALL: Self = Self(u32::MAX);
 

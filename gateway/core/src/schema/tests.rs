@@ -56,7 +56,7 @@ fn arguments_are_an_object_and_missing_ones_an_empty_one() {
     }
     assert_eq!(check(None, None, None, &ALL), Ok(json!({})));
     let needs = own(&json!({"required": ["pin"]}));
-    let missing = Violation { argument: Some("pin".into()), keyword: "required".into() };
+    let missing = Violation { argument: Some("pin".into()), keyword: "required".into(), of: Some(Author::Policy) };
     assert_eq!(check(None, None, Some(&needs), &ALL), Err(missing));
 }
 

@@ -49,6 +49,12 @@ impl<'r> Fields<'r> {
         Field { report: self.report, path, name: quoted(key), key: place, node }
     }
 
+    /// Where a key stands and its value as JSON, if the file has it and JSON can hold it. It is still to be taken.
+    pub fn look(&self, key: &str) -> Option<(Place, serde_json::Value)> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some((entry.place, json(entry.node.clone()).ok()?))
+    }
+
     /// Takes the one of several keys that the file has. Two of them are a mistake.
     pub fn take_one_of<const N: usize>(&mut self, keys: [&'static str; N]) -> Option<(&'static str, Field<'r>)> {
         let fields: Vec<_> = keys.into_iter().map(|key| (key, self.take(key))).collect();
@@ -272,11 +278,6 @@ impl<'r> Field<'r> {
             (key, Field { report, path: path.clone(), name, key: place, node: Some(node) })
         };
         Some(entries.into_iter().map(field).collect())
-    }
-
-    /// The value as JSON, for whoever wants to see it; nothing, if there is none that JSON can hold.
-    pub fn shown(&self) -> Option<serde_json::Value> {
-        self.node.as_ref().and_then(|node| json(node.clone()).ok())
     }
 
     /// Any value, as JSON. A number that JSON can't hold, or not exactly, is a mistake.

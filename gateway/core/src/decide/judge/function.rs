@@ -76,7 +76,9 @@ pub(super) fn judge_function(
         questions.extend(ruled.questions);
         sought = ruled.sought;
     } else if function.is_hangup() && !call::is_chat(&parsed) {
-        questions.extend(ended(&token).map(|event| call_check(agent, call, event, expiry)));
+        let event = ended(&token);
+        facts.ends_call = event.is_some();
+        questions.extend(event.map(|event| call_check(agent, call, event, expiry)));
     }
     let lineage = Lineage::of_token(&token, call, agent);
     let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);

@@ -220,7 +220,7 @@ fn user(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<User> {
 
 fn hash_in_env(field: Field<'_>, secrets: &dyn Secrets) -> Option<Password> {
     let (report, place) = (field.report(), field.key_place());
-    let secret = secret_in_env(field, secrets)?;
+    let secret = super::hash_in_env(field, secrets)?;
     let hash = Argon2idHash::parse(secret.expose_str().unwrap_or_default());
     hash.map(Password::Argon2id).map_err(|error| report.note(place, format!("`password_hash_env`: {error}"))).ok()
 }

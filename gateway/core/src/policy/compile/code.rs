@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{Secrets, secret_in_env, secret_in_file};
+use super::{Secrets, hash_in_env, secret_in_env, secret_in_file};
 use crate::{
     basic::Argon2idHash,
     code::Code,
@@ -25,7 +25,7 @@ pub(super) fn code(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<Cod
         "totp_file" => secret(key, field, |field| secret_in_file(field, secrets), Code::totp),
         "code_env" => secret(key, field, |field| secret_in_env(field, secrets), Code::plain),
         "code_file" => secret(key, field, |field| secret_in_file(field, secrets), Code::plain),
-        "code_hash_env" => secret(key, field, |field| secret_in_env(field, secrets), hash),
+        "code_hash_env" => secret(key, field, |field| hash_in_env(field, secrets), hash),
         _ => field.parse(Argon2idHash::parse).map(Code::hash),
     }
 }

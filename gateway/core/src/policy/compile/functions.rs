@@ -95,21 +95,15 @@ struct Keys<'f, 'r> {
 impl<'r> Keys<'_, 'r> {
     /// The value of a key, if the file has one.
     fn take(&mut self, key: &'static str) -> Option<Field<'r>> {
+        self.given.extend(Given::of(self.fields, key, self.by_default));
         let field = self.fields.take(key);
-        self.note(key, &field);
         field.is_given().then_some(field)
-    }
-
-    fn note(&mut self, key: &'static str, field: &Field<'_>) {
-        if let Some(value) = field.shown() {
-            self.given.retain(|given| given.key != key);
-            self.given.push(Given { key, place: field.key_place(), by_default: self.by_default, value });
-        }
     }
 }
 
 fn function(fields: &mut Fields<'_>, base: &FunctionRules, by_default: bool, secrets: &dyn Secrets) -> FunctionRules {
     let mut keys = Keys { fields, given: base.given.clone(), by_default };
+    keys.given.extend(["mode", "shadow"].into_iter().filter_map(|key| Given::of(keys.fields, key, by_default)));
     let publish = keys.take("publish").and_then(Field::bool);
     let input = keys.take("input").map(|field| Arc::new(texts::input(field)));
     let arguments = argument_rules(&mut keys, &base.arguments);
