@@ -43,6 +43,11 @@ const OF_AGENT: &[(&str, &str)] = &[
     ("callers", "{\"unidentified\":\"per_call\"}"),
     ("calls", "none"),
     ("sensitive", "none"),
+    ("responses", "none"),
+    ("destinations", "all"),
+    ("verbs", "all"),
+    ("egress", "all"),
+    ("detect", "none"),
     ("mode", "\"enforce\""),
     ("shadow", "none"),
 ];

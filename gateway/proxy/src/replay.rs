@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
+use serde::Deserialize;
 use swaigate_core::time::Timestamp;
 
 pub use self::report::Report;
@@ -107,8 +108,9 @@ pub fn replay(mut log: impl BufRead, settings: Settings, examples: usize) -> any
         let length = log.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).context("the log can't be read")?;
         match read(&line) {
             _ if length == 0 => break,
-            Some((at, record)) => order.request(at, record),
-            None => report.unreadable(),
+            Line::Request(at, record) => order.request(at, *record),
+            Line::Other(event) => report.other(event),
+            Line::Unreadable => report.unreadable(),
         }
         take(&mut order, &mut again, &settings, &mut report, false)?;
     }
@@ -120,9 +122,25 @@ pub fn replay(mut log: impl BufRead, settings: Settings, examples: usize) -> any
     Ok(report)
 }
 
-fn read(line: &[u8]) -> Option<(Timestamp, Record)> {
-    let record: Record = serde_json::from_slice(line).ok()?;
-    record.at().map(|at| (at, record))
+/// A line of the log.
+enum Line {
+    Request(Timestamp, Box<Record>),
+    /// Something else that is audited, by its name.
+    Other(String),
+    Unreadable,
+}
+
+#[derive(Deserialize)]
+struct Other {
+    event: String,
+}
+
+fn read(line: &[u8]) -> Line {
+    let record: Option<Record> = serde_json::from_slice(line).ok();
+    if let Some((at, record)) = record.and_then(|record| Some((record.at()?, record))) {
+        return Line::Request(at, Box::new(record));
+    }
+    serde_json::from_slice(line).map_or(Line::Unreadable, |Other { event }| Line::Other(event))
 }
 
 /// Takes all that is due.

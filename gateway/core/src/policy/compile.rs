@@ -80,7 +80,20 @@ pub fn default_policy() -> &'static str {
 }
 
 /// The keys of an agent that hold for all of its functions.
-const OF_AGENT: [&str; 7] = ["callers", "limits", "calls", "say", "sensitive", "mode", "shadow"];
+const OF_AGENT: [&str; 12] = [
+    "callers",
+    "limits",
+    "calls",
+    "say",
+    "sensitive",
+    "responses",
+    "destinations",
+    "verbs",
+    "egress",
+    "detect",
+    "mode",
+    "shadow",
+];
 
 fn agent(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Option<Agent> {
     let given = OF_AGENT.into_iter().filter_map(|key| Given::of(fields, key, false)).collect();

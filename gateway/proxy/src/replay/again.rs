@@ -442,9 +442,14 @@ fn is_of(reason: Reason, rule: Rule) -> bool {
         Rule::Verify => matches!(reason, Reason::CodeMissing | Reason::CodeWrong | Reason::CodeLocked),
         Rule::Pin => reason == Reason::ArgumentPinned,
         Rule::Once => reason == Reason::Repeated,
-        Rule::Publish | Rule::Hours | Rule::Limits | Rule::Calls | Rule::Destinations | Rule::Verbs | Rule::Egress => {
-            false
-        }
+        Rule::Publish
+        | Rule::Hours
+        | Rule::Limits
+        | Rule::Calls
+        | Rule::Destinations
+        | Rule::Verbs
+        | Rule::Egress
+        | Rule::Detect => false,
     }
 }
 

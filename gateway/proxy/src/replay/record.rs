@@ -140,11 +140,11 @@ impl Record {
 
 /// Whether a rule is asked before the agent is.
 pub(super) fn is_asked_of_requests(rule: &str) -> bool {
-    let of_answers = [Rule::Destinations, Rule::Verbs, Rule::Egress];
+    let of_answers = [Rule::Destinations, Rule::Verbs, Rule::Egress, Rule::Detect];
     !of_answers.iter().any(|known| known.as_str() == rule)
 }
 
-/// Whether the agent's policy says so, and nothing that is outside of it.
+/// Whether the agent's policy says so of a request, and nothing that is outside of it.
 fn is_the_policys(reason: Reason) -> bool {
     match reason {
         Reason::TokenExpired
@@ -205,6 +205,9 @@ fn is_the_policys(reason: Reason) -> bool {
         | Reason::UrlAmbiguous
         | Reason::UrlForbidden
         | Reason::CredentialInDocument
+        | Reason::VerbDenied
+        | Reason::DestinationDenied
+        | Reason::EgressDenied
         | Reason::AnswerSlow
         | Reason::Internal => false,
     }

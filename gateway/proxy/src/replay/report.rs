@@ -40,6 +40,11 @@ impl Report {
         Self { examples, ..Self::default() }
     }
 
+    /// Something that no request is.
+    pub(super) fn other(&mut self, event: String) {
+        *self.not_policy.entry(event).or_default() += 1;
+    }
+
     pub(super) fn unreadable(&mut self) {
         self.unreadable += 1;
     }

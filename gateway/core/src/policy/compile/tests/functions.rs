@@ -42,12 +42,11 @@ functions:
         assert!(own.sensitive.contains(name), "{name}");
     }
     assert!(!other.sensitive.contains("own"));
-    let places: Vec<_> = own.given.iter().map(|given| (given.key, given.by_default, given.place.line)).collect();
-    assert_eq!(
-        places,
-        [("once", true, 6), ("publish", false, 7), ("sensitive", false, 7), ("say", false, 7)],
-        "what `explain` shows"
-    );
+    let place = |key| own.given(key).map(|given| (given.by_default, given.place.line)).collect::<Vec<_>>();
+    assert_eq!([place("once"), place("hours")], [vec![(true, 6)], vec![]], "what `explain` shows");
+    for key in ["publish", "say", "sensitive"] {
+        assert_eq!(place(key), [(false, 7), (true, 6)], "{key}: the nearest first");
+    }
 }
 
 #[test]
