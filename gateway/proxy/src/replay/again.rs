@@ -408,6 +408,11 @@ fn compare(record: &Record, decided: &Decided, is_known: bool, doubts: &[Doubt])
         seen.filter(|(rule, _)| is_asked_of_requests(rule)).filter(|(rule, _)| !is_doubtful(rule)).collect();
     let mut before = record.would_refuse();
     before.retain(|(rule, _)| !is_doubtful(rule));
+    // What a document or an answer may not hold is noted with it, and the log has neither.
+    let is_publish = |(rule, _): &(String, String)| rule == Rule::Publish.as_str();
+    if !seen.iter().any(is_publish) {
+        before.retain(|seen| !is_publish(seen));
+    }
     let old = if let Was::Refused(reason) = record.was() { reason } else { Reason::Ok };
     let (was, now) = (told(old, before), told(decided.reason(), seen));
     if was == now {
