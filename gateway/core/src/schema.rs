@@ -33,6 +33,7 @@ const MAX_TOLD: usize = 64;
 pub struct Schema {
     validator: Validator,
     shape: Shape,
+    lists_all: bool,
 }
 
 /// A condition on arguments, under which something more is asked for.
@@ -139,7 +140,7 @@ impl Schema {
     pub fn learned(published: &Value) -> Result<Self, Unknown> {
         let prepared = learned::prepared(published)?;
         let validator = compile(&prepared, false).map_err(|_| Unknown::NotASchema)?;
-        Ok(Self { validator, shape: Shape::of(&prepared, &prepared) })
+        Ok(Self { validator, shape: Shape::of(&prepared, &prepared), lists_all: lists_all(&prepared) })
     }
 
     /// Compiles a policy's own: an object's schema, in which keywords imply their type. Formats are checked.
@@ -149,13 +150,34 @@ impl Schema {
     pub fn of_policy(written: &Value) -> Result<Self, String> {
         let prepared = own::prepared(written)?;
         let validator = compile(&prepared, true).map_err(|error| own::explained(&error))?;
-        Ok(Self { validator, shape: Shape::of(&prepared, &prepared) })
+        Ok(Self { validator, shape: Shape::of(&prepared, &prepared), lists_all: lists_all(&prepared) })
+    }
+
+    /// Whether its properties are all arguments that it knows of.
+    pub fn lists_all(&self) -> bool {
+        self.lists_all
     }
 
     /// Whether it says what this argument is.
     pub fn declares(&self, argument: &str) -> bool {
         self.shape.declares(argument)
     }
+}
+
+/// Whether nothing of a schema but its `properties` names arguments.
+fn lists_all(schema: &Value) -> bool {
+    const OTHERS: [&str; 9] = [
+        "patternProperties",
+        "additionalProperties",
+        "unevaluatedProperties",
+        "dependentSchemas",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "if",
+        "$ref",
+    ];
+    OTHERS.iter().all(|key| schema.get(key).is_none_or(|value| *value == Value::Bool(false)))
 }
 
 fn compile(schema: &Value, is_own: bool) -> Result<Validator, Box<ValidationError<'static>>> {
@@ -179,13 +201,13 @@ impl Condition {
     pub fn of_policy(written: &Value) -> Result<Self, String> {
         let (plain, typed) = (own::condition(written)?, own::prepared(written)?);
         let validator = compile(&plain, true).map_err(|error| own::explained(&error))?;
-        Ok(Self(Schema { validator, shape: Shape::of(&typed, &typed) }))
+        Ok(Self(Schema { validator, shape: Shape::of(&typed, &typed), lists_all: false }))
     }
 
     /// Whether a call's arguments meet it, or can't be told not to. Missing ones are an empty object.
     pub fn is_met(&self, arguments: Option<&Node<'_>>, lenient: &Leniencies) -> bool {
         let Ok(mut arguments) = check(arguments, None, None, lenient) else { return true };
-        let Self(Schema { validator, shape }) = self;
+        let Self(Schema { validator, shape, .. }) = self;
         shape.coerce_arguments(&mut arguments, lenient).is_err()
             || shape.twin(&arguments).is_some()
             || validator.is_valid(&arguments)

@@ -109,6 +109,10 @@ pub struct Begin {
 pub struct Agreed {
     /// The call, the function and its arguments.
     pub fact: FactKey,
+    /// Which of the call's turns was an answer last: one answers one question only.
+    pub answered: FactKey,
+    /// Until when that is remembered, in Unix seconds.
+    pub expiry: u32,
     /// How many turns the caller has had; `None` if that isn't told.
     pub turns: Option<u32>,
     /// The last of them, counted from 0, that says yes or no, if that is a yes.

@@ -7,7 +7,7 @@ mod function;
 use std::sync::Arc;
 
 pub(super) use body::Arguments;
-use body::object;
+use body::{has_alias_of, object};
 use fetch::judge_fetch;
 use function::judge_function;
 use sha2::{Digest, Sha256};
@@ -183,6 +183,9 @@ fn judge_includes(
 
 /// Some agents take everything at one path: what names a function is a call of it, for which this token is not good.
 fn refuse_function(body: &Node<'_>, facts: &mut Facts) -> Result<(), Reason> {
+    if has_alias_of(body, &["function"]) {
+        return Err(Reason::TokenMismatch);
+    }
     let Some(function) = body.get("function") else { return Ok(()) };
     facts.function = function.as_str().map(str::to_owned);
     Err(Reason::TokenMismatch)

@@ -3,12 +3,14 @@
 //! What can be told from the call itself is decided here; what depends on other calls becomes questions to the state
 //! store. The cheapest and most final come first, and a caller is asked to confirm only what nothing else is against.
 
+mod same;
+
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    checks::{Agreed, Asker, Check, CodeGiven, Family, Question},
+    checks::{Agreed, Asker, Check, CodeGiven, Family, Part, Question},
     conclude::{Lesson, Sought},
     judge::{Arguments, Refused},
     rewrite::seconds,
@@ -236,7 +238,7 @@ impl Called<'_> {
             questions.push(of(Rule::Requires, check, Reason::Precondition, &rules.say.precondition));
         }
         if rules.once {
-            let fact = self.fact("once", &[self.function(), &self.canonical_arguments()]);
+            let fact = self.fact("once", &[self.function(), &self.by_meaning(checked)]);
             let check = Check::Once { fact, expiry: self.expiry };
             questions.push(of(Rule::Once, check, Reason::Repeated, &rules.say.repeated));
         }
@@ -276,18 +278,24 @@ impl Called<'_> {
         let proof = verify.code.check(&given, self.now);
         let right = |proof: &Proof| CodeSeen::Right { step: proof.steps_after(self.now) };
         court.facts.inputs.code = Some(proof.as_ref().map_or(CodeSeen::Wrong, right));
-        let caller =
-            self.asker.caller.map(|caller| fact(&self.asker.agent.name, &caller.0, "code", &[self.function()]));
+        let caller = self.whose_guesses().map(|whose| fact(&self.asker.agent.name, &whose, "code", &[self.function()]));
         let step = proof.as_ref().and_then(|proof| proof.step());
         Ok(Some(CodeGiven {
             counters: [Some(self.fact("code", &[self.function()])), caller].into_iter().flatten().collect(),
             is_right: proof.is_some(),
-            use_once: step.map(|step| {
-                fact(&self.asker.agent.name, b"", "code", &[self.function(), &verify.argument, &step.to_string()])
-            }),
+            use_once: step.map(|step| fact(&self.asker.agent.name, &verify.code.mark(), "used", &[&step.to_string()])),
             attempts: verify.attempts,
             lock: seconds(verify.lock),
         }))
+    }
+
+    /// Whose wrong codes are counted besides the call's; nobody's, where callers without a number are told apart by their
+    /// calls alone.
+    fn whose_guesses(&self) -> Option<Vec<u8>> {
+        match self.asker.caller_part()? {
+            Part::Of(caller) => Some(caller.0.to_vec()),
+            Part::Unidentified | Part::Any => Some(Vec::new()),
+        }
     }
 
     /// Arguments of which nothing can be told need it too.
@@ -302,7 +310,9 @@ impl Called<'_> {
         let count = |turns: usize| u32::try_from(turns).unwrap_or(u32::MAX);
         let words = confirm.words.as_ref();
         Agreed {
-            fact: self.fact("asked", &[self.function(), &self.canonical_arguments()]),
+            fact: self.fact("asked", &[self.function(), &self.as_written()]),
+            answered: self.fact("answered", &[]),
+            expiry: self.expiry,
             turns: words.and_then(|_| turns::user_turns(self.body)).map(count),
             agreed_at: words.and_then(|words| words.agreed_at(self.body)).map(count),
             trusts_model: words.is_none(),
@@ -333,17 +343,12 @@ impl Called<'_> {
                 let number = crate::call::Caller::from_number(text);
                 number.number().is_some_and(|number| Some(number) == self.caller.as_deref())
             }),
-            fact => fact.find(self.body).is_some_and(|fact| is_equal(argument, fact)),
+            fact => fact.find(self.body).is_some_and(|fact| says_something(fact) && is_equal(argument, fact)),
         }
     }
 
     fn function(&self) -> &str {
         self.asker.function.map_or("", |name| name.as_str())
-    }
-
-    fn canonical_arguments(&self) -> String {
-        let node = self.arguments.and_then(Arguments::node);
-        node.map(|node| String::from_utf8_lossy(&node.canonical()).into_owned()).unwrap_or_default()
     }
 
     fn fact(&self, kind: &str, parts: &[&str]) -> FactKey {
@@ -373,6 +378,11 @@ fn fact(agent: &AgentName, whose: &[u8], kind: &str, parts: &[&str]) -> FactKey 
     let mut first = [0; 16];
     first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     FactKey(first)
+}
+
+/// What isn't known yet pins nothing.
+fn says_something(fact: &Node<'_>) -> bool {
+    fact.value != Value::Null && fact.as_str() != Some("")
 }
 
 /// Whether an argument is the same as a fact: by meaning, or as text, since models write numbers as text.

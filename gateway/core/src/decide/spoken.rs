@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Actions that are words.
-const WORDS: [&str; 3] = ["say", "user_input", "replace_in_history"];
+const WORDS: [&str; 4] = ["say", "user_input", "replace_in_history", "context_switch"];
 
 /// An answer with marks in place of what was found, and how much was; `None` if nothing was.
 pub(super) fn redacted(redactions: &Redactions, text: &str, answer: &Node<'_>) -> Option<(String, usize)> {

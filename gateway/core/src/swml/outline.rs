@@ -5,7 +5,7 @@
 
 use super::{
     At,
-    walk::{Context, is_data},
+    walk::{Context, holds_names, is_data},
 };
 use crate::{
     json::{Node, Value},
@@ -156,7 +156,7 @@ impl<'d> Outline<'d> {
                 "toggle_functions" => self.names.push(Names { node: value, at: within.at, of: NamesOf::Toggle }),
                 _ => {}
             }
-            if !is_data(key, context.key) {
+            if !is_data(key, context.key) || holds_names(context.key) {
                 self.walk(value, within);
             }
         }
@@ -195,6 +195,8 @@ mod tests {
             (r#"{"action":[{"transfer":"+1"},{"hangup":true}]}"#, vec!["transfer", "hangup"]),
             (r#"{"action":{"hangup":true}}"#, vec!["hangup"]),
             (r#"{"data_map":{"output":{"action":[{"SWML":{"sections":{"main":[{"pay":{}}]}}}]}}}"#, vec!["pay"]),
+            (r#"{"sections":{"body":["tap"],"set":[{"pay":{}}]}}"#, vec!["tap", "pay"]),
+            (r#"[{"switch":{"case":{"meta":["tap"]}}}]"#, vec!["switch", "tap"]),
         ] {
             assert_eq!(verbs(document), expected, "{document}");
         }
@@ -228,6 +230,7 @@ mod tests {
             (r#"[{"connect":{"to":15551230000}}]"#, "to", "15551230000"),
             (r#"[{"connect":{"to":["a"]}}]"#, "to", "\"a\""),
             (r#"[{"connect":"a"}]"#, "connect", "\"a\""),
+            (r#"{"sections":{"headers":[{"connect":{"to":"a"}}]}}"#, "to", "\"a\""),
             (r#"[{"send_sms":{"to_number":"a","from_number":"b"}}]"#, "to_number", "\"a\""),
             (r#"[{"sip_refer":{"to_uri":"a"}}]"#, "to_uri", "\"a\""),
             (r#"[{"transfer":{"dest":"a"}}]"#, "dest", "\"a\""),

@@ -33,6 +33,11 @@ pub(super) fn is_data(key: &str, outer: &str) -> bool {
         )
 }
 
+/// Whether names that somebody chose stand under this key: one that is called like data is none.
+pub(super) fn holds_names(key: &str) -> bool {
+    matches!(key, "sections" | "case" | "contexts")
+}
+
 /// Whether a SWML document may stand in a string under this key, beside URLs and names.
 pub(super) fn may_embed(key: &str) -> bool {
     matches!(key, "dest" | "transfer" | "execute" | "confirm" | "transfer_after_bridge")
@@ -137,7 +142,7 @@ impl<'d> Survey<'d> {
                 key => {
                     // Sidecars listen beside an AI, and send no summary.
                     self.sessions += usize::from(matches!(key, "ai" | "amazon_bedrock") && member.node.is_object());
-                    let data = usize::from(is_data(key, context.key));
+                    let data = usize::from(is_data(key, context.key) && !holds_names(context.key));
                     self.data += data;
                     self.walk(&member.node, within);
                     self.data -= data;

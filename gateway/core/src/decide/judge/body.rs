@@ -33,12 +33,22 @@ pub(super) fn object<'b>(body: &'b [u8], facts: &mut Facts) -> Result<Node<'b>, 
 fn has_keys_of_one_word(object: &Node<'_>) -> bool {
     let keys = || object.members().iter().map(|member| member.key.as_ref());
     // The platform's own keys are plain, but for one or two: no two plain keys fold into one.
-    let is_plain = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if keys().all(is_plain) {
         return false;
     }
     let mut seen = HashSet::new();
     !keys().all(|key| seen.insert(folded(key)))
+}
+
+/// Whether a key is one of these names, but for its case.
+pub(super) fn has_alias_of(object: &Node<'_>, names: &[&str]) -> bool {
+    let keys = object.members().iter().map(|member| member.key.as_ref());
+    let mut others = keys.filter(|key| !is_plain(key));
+    others.any(|key| names.contains(&folded(key).as_str()))
+}
+
+fn is_plain(key: &str) -> bool {
+    key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// A key as parsers compare it that don't tell the case: Go's folds also the long s and the Kelvin sign.
@@ -58,8 +68,18 @@ pub(in crate::decide) enum Arguments<'b> {
 ///
 /// # Errors
 /// [`Reason::ArgumentsDisagree`] if one SDK would read others than another: `raw` that is JSON and means something else
-/// than `parsed[0]`, `raw` that can be read two ways, or the flat `arguments` beside `argument`.
+/// than `parsed[0]`, `raw` that can be read two ways, the flat `arguments` beside `argument`, either of them in another
+/// case or form than the platform's, or two arguments whose names differ in their case alone.
 pub(super) fn arguments_of<'b>(body: &'b Node<'b>) -> Result<Option<Arguments<'b>>, Reason> {
+    let arguments = found_arguments(body)?;
+    let node = arguments.as_ref().and_then(Arguments::node);
+    if node.is_some_and(has_keys_of_one_word) { Err(Reason::ArgumentsDisagree) } else { Ok(arguments) }
+}
+
+fn found_arguments<'b>(body: &'b Node<'b>) -> Result<Option<Arguments<'b>>, Reason> {
+    if has_alias_of(body, &["argument", "arguments"]) {
+        return Err(Reason::ArgumentsDisagree);
+    }
     let flat = body.get("arguments");
     let Some(argument) = body.get("argument") else {
         return Ok(flat.map(Arguments::Parsed));
@@ -67,11 +87,27 @@ pub(super) fn arguments_of<'b>(body: &'b Node<'b>) -> Result<Option<Arguments<'b
     if flat.is_some() {
         return Err(Reason::ArgumentsDisagree);
     }
-    if let Value::String(raw) = &argument.value {
-        return Ok(Some(Arguments::of_raw(raw)));
+    match &argument.value {
+        Value::String(raw) => Ok(Some(Arguments::of_raw(raw))),
+        Value::Object(_) if !has_alias_of(argument, &["parsed", "raw"]) => told_apart(argument),
+        Value::Null => Ok(None),
+        Value::Object(_) | Value::Array(_) | Value::Bool(_) | Value::Number(_) => Err(Reason::ArgumentsDisagree),
     }
-    let parsed = argument.get("parsed").and_then(|parsed| parsed.items().first());
-    let raw = argument.str_at("raw");
+}
+
+/// The arguments as the platform sends them.
+fn told_apart<'b>(argument: &'b Node<'b>) -> Result<Option<Arguments<'b>>, Reason> {
+    // PHP takes the item `0` of an object for the first of a list.
+    let parsed = match argument.get("parsed").map(|parsed| (parsed, &parsed.value)) {
+        None | Some((_, Value::Null)) => None,
+        Some((parsed, Value::Array(_))) => parsed.items().first(),
+        Some(_) => return Err(Reason::ArgumentsDisagree),
+    };
+    let raw = match argument.get("raw").map(|raw| &raw.value) {
+        None | Some(Value::Null) => None,
+        Some(Value::String(raw)) => Some(raw.as_ref()),
+        Some(_) => return Err(Reason::ArgumentsDisagree),
+    };
     match (parsed, raw) {
         (Some(parsed), Some(raw)) => match json::parse(raw.as_bytes()) {
             Ok(from_raw) if !from_raw.means(parsed) => Err(Reason::ArgumentsDisagree),

@@ -48,14 +48,16 @@ pub(super) fn judge_function(
     let (token, bound) = verified(admitted, policies, function.as_str(), &ids, moment, facts)?;
     let claims = *token.claims();
     facts.schema = Some(claims.schema).filter(|digest| *digest != [0; 8]);
-    let caller = caller_digest(&parsed, &token, bound.key, facts);
+    let (caller, named) = caller_digests(&parsed, &token, bound.key, facts);
     let (call, expiry) = (bound.call, claims.expiry);
     let mut questions = Vec::from_iter(bound.question);
     let mut sought = Vec::new();
     if claims.kind != Kind::Hook {
         let asker = Asker { agent, caller, call: Some(call), function: Some(&function), client: admitted.client };
         watched.extend(detect::of_function(&asker, arguments.as_ref(), moment.now));
-        let asked = Asked { agent: &agent.name, function: Some(&function), callers: &[caller] };
+        // Where nobody was named at the fetch, a switch stops whom the body names.
+        let callers = [caller, named.filter(|_| caller.is_none())];
+        let asked = Asked { agent: &agent.name, function: Some(&function), callers: &callers };
         let stopped = emergency::check(switches, &asked, moment, facts);
         stopped.map_err(|reason| Refused { reason, sentence: Some(own_rules.say.disabled.clone()) })?;
         questions.push(call_check(agent, call, CallEvent::Used, expiry));
@@ -86,8 +88,14 @@ pub(super) fn judge_function(
     Ok(Judged { edited, lineage: Some(lineage), repeat, questions, sought, ..Judged::default() })
 }
 
-/// The caller that counts: the one that was fixed when the document was fetched. A body that names another is noted.
-fn caller_digest(body: &Node<'_>, token: &VerifiedToken, key: &Key, facts: &mut Facts) -> Option<CallerDigest> {
+/// The caller that counts: the one that was fixed when the document was fetched; and the one that the body names. That
+/// they are not the same is noted.
+fn caller_digests(
+    body: &Node<'_>,
+    token: &VerifiedToken,
+    key: &Key,
+    facts: &mut Facts,
+) -> (Option<CallerDigest>, Option<CallerDigest>) {
     let named = call::caller_of_function_call(body);
     let digest = named.number().map(|number| key.caller(number));
     let claims = token.claims();
@@ -98,7 +106,7 @@ fn caller_digest(body: &Node<'_>, token: &VerifiedToken, key: &Key, facts: &mut 
     }
     facts.caller_disagrees = digest.is_some() && digest != counts;
     facts.caller_digest = counts;
-    counts
+    (counts, digest)
 }
 
 /// Some SDKs read a `meta_data_token` as their own security token (PROTOCOL.md, 2.3), so ours goes before they see it.

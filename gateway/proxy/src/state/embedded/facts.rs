@@ -44,6 +44,8 @@ enum Fact {
     Held,
     /// The caller was asked, after so many turns of theirs.
     Asked { turns: Option<u32> },
+    /// This turn of the caller's was an answer.
+    Answered { turn: u32 },
     /// So many wrong codes were given.
     Wrong { count: u32 },
 }
@@ -154,8 +156,13 @@ impl Held<'_> {
     /// A caller who has agreed is asked anew for the next time; one who hasn't is asked now, whatever becomes of the rest.
     fn agreed(&mut self, agreed: &Agreed) -> Result<(), Duration> {
         if let Some(Fact::Asked { turns }) = self.find(&agreed.fact) {
-            let has_said_so = turns.zip(agreed.agreed_at).is_some_and(|(before, at)| at >= before);
-            if has_said_so || agreed.trusts_model {
+            let answer = turns.zip(agreed.agreed_at).filter(|(before, at)| at >= before && self.is_new(agreed, *at));
+            if let Some((_, turn)) = answer.filter(|_| self.has_room_for(&agreed.answered)) {
+                let entry = Entry { fact: Fact::Answered { turn }, expiry: agreed.expiry };
+                self.changes.extend([(agreed.fact, None), (agreed.answered, Some(entry))]);
+                return Ok(());
+            }
+            if agreed.trusts_model {
                 self.changes.push((agreed.fact, None));
                 return Ok(());
             }
@@ -165,6 +172,14 @@ impl Held<'_> {
             self.table.0.insert(agreed.fact, entry);
         }
         Err(Duration::ZERO)
+    }
+
+    /// Whether a turn has answered no other question: who is asked twice and says yes once has agreed to one thing.
+    fn is_new(&self, agreed: &Agreed, at: u32) -> bool {
+        match self.find(&agreed.answered) {
+            Some(Fact::Answered { turn }) => at > turn,
+            Some(Fact::Held | Fact::Asked { .. } | Fact::Wrong { .. }) | None => true,
+        }
     }
 
     /// Wrong codes count at once; a right one isn't looked at while too many wrong ones are remembered.
@@ -185,7 +200,7 @@ impl Held<'_> {
             for counter in &code.counters {
                 let count = match self.find(counter) {
                     Some(Fact::Wrong { count }) => count.saturating_add(1),
-                    Some(Fact::Held | Fact::Asked { .. }) | None => 1,
+                    Some(Fact::Held | Fact::Asked { .. } | Fact::Answered { .. }) | None => 1,
                 };
                 self.table.0.insert(*counter, Entry { fact: Fact::Wrong { count }, expiry });
             }

@@ -349,7 +349,24 @@ fn once_is_once_unless_something_else_refuses_or_it_is_taken_back() {
 }
 
 fn agreed(turns: Option<u32>, agreed_at: Option<u32>, trusts_model: bool) -> Check {
-    Check::Agreed(Agreed { fact: FACT, turns, agreed_at, trusts_model, until: NOW.unix_seconds() + 60 })
+    agreed_to(FACT, turns, agreed_at, trusts_model)
+}
+
+fn agreed_to(fact: FactKey, turns: Option<u32>, agreed_at: Option<u32>, trusts_model: bool) -> Check {
+    let (answered, expiry, until) = (FactKey([99; 16]), NOW.unix_seconds() + 3600, NOW.unix_seconds() + 60);
+    Check::Agreed(Agreed { fact, answered, expiry, turns, agreed_at, trusts_model, until })
+}
+
+#[test]
+fn one_yes_answers_one_question() {
+    let (store, _) = store(100);
+    let other = FactKey([98; 16]);
+    let ask = |fact, turns, at| store.asked(&[agreed_to(fact, Some(turns), Some(at), false)], NOW).is_ok();
+    assert!(!ask(FACT, 3, 2) && !ask(other, 3, 2), "both are asked");
+    assert!(ask(FACT, 4, 3), "the caller says yes, once");
+    assert!(!ask(other, 4, 3), "that was the answer to the first");
+    assert!(ask(other, 5, 4), "and this to the second");
+    assert!(!ask(FACT, 5, 4) && !ask(FACT, 5, 4));
 }
 
 #[test]
