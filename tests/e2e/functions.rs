@@ -75,9 +75,15 @@ fn the_same_arguments_pass_once_in_a_call() {
         let (gateway, call, document) =
             called(&Policy::of(agent.address).and("functions: { transfer_funds: { once: true } }"));
         assert!(ask(&document, &call, "transfer_funds", &transfer(5)).response().starts_with("Transferred"));
-        let reordered = json!({ "amount": 5, "to_account": "0123456789" });
-        let again = ask(&document, &call, "transfer_funds", &reordered);
-        assert_eq!(gateway.reason_of(&again), "repeated", "{sdk:?}");
+        for same in [
+            json!({ "amount": 5, "to_account": "0123456789" }),
+            json!({ "amount": 5.0, "to_account": "0123456789" }),
+            json!({ "amount": "5", "to_account": "0123456789" }),
+            json!({ "amount": 5, "to_account": "0123456789", "once_more": true }),
+        ] {
+            let again = ask(&document, &call, "transfer_funds", &same);
+            assert_eq!(gateway.reason_of(&again), "repeated", "{sdk:?} {same}");
+        }
         assert!(ask(&document, &call, "transfer_funds", &transfer(6)).response().starts_with("Transferred"));
         assert_eq!(agent.ran(&call, "transfer_funds"), 2, "{sdk:?}");
         let later = call.again();
@@ -120,10 +126,14 @@ fn an_argument_is_pinned_to_what_the_call_knows() {
             (json!({}), &known),
             (balance("42"), &json!({ "global_data": {} })),
             (json!({ "account": { "42": 42 } }), &known),
+            (json!({ "account": null }), &json!({ "global_data": { "customer": { "account": null } } })),
+            (balance(""), &json!({ "global_data": { "customer": { "account": "" } } })),
+            (json!({ "account": "42", "Account": "43" }), &known),
         ] {
             let refused = ask_with(&document, &call, "get_balance", &arguments, known);
-            assert_eq!(gateway.reason_of(&refused), "argument_pinned", "{sdk:?} {arguments}");
-            assert!(refused.response().contains("account"), "{sdk:?}");
+            let expected = if arguments.get("Account").is_some() { "arguments_disagree" } else { "argument_pinned" };
+            assert_eq!(gateway.reason_of(&refused), expected, "{sdk:?} {arguments}");
+            assert!(expected == "arguments_disagree" || refused.response().contains("account"), "{sdk:?}");
         }
         let to = |number: &str, more: &Value| {
             let arguments = json!({ "to_account": number, "amount": 1 });
@@ -401,6 +411,19 @@ fn a_caller_confirms_after_the_question_in_their_own_words() {
 }
 
 #[test]
+fn one_yes_is_the_answer_to_one_question() {
+    let rule = "functions: { default: { confirm: { words: ['yes'] } } }";
+    let (gateway, call, document) = called(&Policy::of(Sdk::Rust.shared().address).and(rule));
+    let ask = |function: &str, arguments: &Value, turns: &[&str]| {
+        gateway.reason_of(&ask_with(&document, &call, function, arguments, &said(turns)))
+    };
+    let both = |turns: &[&str]| [ask("transfer_funds", &transfer(5), turns), ask("get_balance", &balance("1"), turns)];
+    assert_eq!(both(&["five to Ana"]), ["confirmation_asked", "confirmation_asked"]);
+    assert_eq!(both(&["five to Ana", "yes"]), ["ok", "confirmation_asked"], "the caller knows of one of them");
+    assert_eq!(both(&["five to Ana", "yes", "yes"]), ["confirmation_asked", "ok"]);
+}
+
+#[test]
 fn a_confirmation_is_late_or_the_models_alone_as_the_policy_says() {
     let rule = "functions: { transfer_funds: { confirm: { words: [confirm], within: 1s } }, get_balance: { confirm: { insecure_model_only: true } } }";
     let (gateway, call, document) = called(&Policy::of(Sdk::Rust.shared().address).and(rule));
@@ -459,6 +482,37 @@ fn a_large_transfer_needs_a_code_that_only_the_caller_knows() {
         let third = gateway.platform().fetch(&other);
         assert_eq!(ask_in(&other, &third, json!(107), Some(&code(1))), "ok", "{sdk:?}: another caller");
         assert_eq!(agent.ran(&call, "transfer_funds"), 2, "{sdk:?}");
+    }
+}
+
+#[test]
+fn a_code_that_was_used_opens_nothing_else() {
+    let rule = "functions: { default: { learned_schema: ignore, verify: { argument: code, totp_env: CODE_KEY } } }";
+    let (gateway, call, document) = called(&Policy::of(Sdk::Rust.shared().address).and(rule));
+    let ask = |function: &str, mut arguments: Value, code: &str| {
+        arguments["code"] = json!(code);
+        gateway.reason_of(&ask(&document, &call, function, &arguments))
+    };
+    let right = code(0);
+    assert_eq!(ask("get_balance", balance("1"), &right), "ok");
+    assert_eq!(ask("transfer_funds", transfer(5), &right), "code_wrong", "who overheard it has nothing of it");
+    assert_eq!(ask("transfer_funds", transfer(5), &code(1)), "ok");
+}
+
+#[test]
+fn callers_without_a_number_guess_together_where_they_are_one() {
+    for (unidentified, second) in [("shared", "code_locked"), ("per_call", "ok")] {
+        let rule = format!(
+            "callers: {{ unidentified: {unidentified} }}\n\
+             functions: {{ get_balance: {{ verify: {{ argument: pin, code_env: CODE_PIN, attempts: 1 }} }} }}"
+        );
+        let (gateway, ..) = called(&Policy::of(Sdk::Rust.shared().address).and(&rule));
+        let ask = |pin: &str| {
+            let call = Call { from: "anonymous".to_owned(), ..Call::new() };
+            let document = gateway.platform().fetch(&call);
+            gateway.reason_of(&ask(&document, &call, "get_balance", &json!({ "account": "1", "pin": pin })))
+        };
+        assert_eq!([ask("0000").as_str(), &ask("4711")], ["code_wrong", second], "{unidentified}");
     }
 }
 

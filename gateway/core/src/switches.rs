@@ -19,6 +19,9 @@ use crate::{
 /// How many switches there may be.
 pub const MAX_SWITCHES: usize = 10_000;
 
+/// How many of them only people can turn on: who makes up callers must not take the last ones.
+const FOR_PEOPLE: usize = 1_000;
+
 /// How long the name of whoever turns a switch may be, in characters.
 const MAX_WHO: usize = 100;
 
@@ -149,7 +152,8 @@ impl Switches {
     /// [`Full`].
     pub fn turn_on(&mut self, switch: Switch, keys: &KeyRing) -> Result<(), Full> {
         self.turn_off(switch.id, keys);
-        if self.all.len() >= MAX_SWITCHES {
+        let room = MAX_SWITCHES - if switch.origin == Origin::Detection { FOR_PEOPLE } else { 0 };
+        if self.all.len() >= room {
             return Err(Full);
         }
         self.insert(Arc::new(switch), keys);
@@ -459,6 +463,20 @@ mod tests {
         assert_eq!(switches.turn_on(of(most), &keys), Err(Full));
         assert_eq!(switches.turn_on(of(1), &keys), Ok(()));
         assert_eq!(switches.iter().count(), MAX_SWITCHES);
+    }
+
+    #[test]
+    fn detection_leaves_room_for_people() {
+        let keys = ring(&["a"]);
+        let of = |id: usize, origin| Switch {
+            origin,
+            ..switch(u64::try_from(id).unwrap(), Scope::Function(agent("bank"), function(&format!("f{id}"))))
+        };
+        let room = MAX_SWITCHES - FOR_PEOPLE;
+        let mut switches = Switches::new((0..room).map(|id| of(id, Origin::Detection)), &keys).unwrap();
+        assert_eq!(switches.turn_on(of(room, Origin::Detection), &keys), Err(Full));
+        assert_eq!(switches.turn_on(of(1, Origin::Detection), &keys), Ok(()));
+        assert_eq!(switches.turn_on(of(room, Origin::Operator), &keys), Ok(()));
     }
 
     #[test]

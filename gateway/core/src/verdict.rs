@@ -132,7 +132,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
             Client(400, "request body is not a JSON object that can be read one way only")
         }
         Reason::FunctionMissing => Client(400, "no function is named"),
-        Reason::ArgumentsDisagree => Client(400, "argument.raw and argument.parsed disagree"),
+        Reason::ArgumentsDisagree => Client(400, "the arguments can be read in more than one way"),
         Reason::CredentialsForeign
         | Reason::SignatureMissing
         | Reason::SignatureWrong

@@ -26,16 +26,21 @@ impl Minter<'_> {
         }
         let mediated = self.mediated(survey);
         for (number, definition) in survey.definitions.iter().enumerate() {
-            let Some(rules) = self.rules_of(definition.name) else { continue };
             let is_called = definition.has_data_map || definition.has_web_hook;
-            let is_around = is_called && !mediated.contains(&number);
+            let Some(rules) = self.rules_of_definition(definition).filter(|_| is_called || !definition.name.is_empty())
+            else {
+                continue;
+            };
+            let name = if definition.name.is_empty() { "functions" } else { definition.name };
+            // Where there is a `data_map` as well, the platform needs no webhook.
+            let is_around = definition.has_data_map || (definition.has_web_hook && !mediated.contains(&number));
             if !rules.publish && rules.is_shadow(Rule::Publish) {
                 self.shadowed(Rule::Publish, Reason::FunctionDenied);
             } else if !rules.publish {
-                self.note(definition.name, Bypass::Cut);
+                self.note(name, Bypass::Cut);
                 ruled.remove_function(definition);
             } else if is_around && is_unenforced(rules) {
-                self.note(definition.name, Bypass::Unenforced);
+                self.note(name, Bypass::Unenforced);
                 ruled.remove_function(definition);
             }
         }
@@ -45,6 +50,14 @@ impl Minter<'_> {
     fn rules_of(&self, name: &str) -> Option<&FunctionRules> {
         let name: FunctionName = name.parse().ok()?;
         (!name.is_hook()).then(|| self.writer.functions.rules(name.as_str()).as_ref())
+    }
+
+    /// The same for a definition. One with a name that no function can have is none that a policy names.
+    fn rules_of_definition(&self, definition: &Definition<'_>) -> Option<&FunctionRules> {
+        match definition.name {
+            "" => Some(self.writer.functions.default_rules()),
+            name => self.rules_of(name),
+        }
     }
 
     /// The definitions whose functions are called at a protected agent, by their places. A URL for which the whole is
@@ -77,6 +90,33 @@ impl Minter<'_> {
                 NamesOf::Include => self.include(names, &elsewhere, ruled),
                 NamesOf::Native => self.native(names, ruled),
                 NamesOf::Toggle => self.toggle(names, ruled),
+            }
+        }
+        self.unnamed(survey, ruled);
+    }
+
+    /// Cuts what brings functions along without naming them, where functions that the policy doesn't name aren't there, or
+    /// have rules: servers of MCP, whose calls are not read, and items of `includes` that ask others for all.
+    fn unnamed<'d>(&mut self, survey: &Survey<'d>, ruled: &mut Ruled<'d>) {
+        let rules = self.writer.functions.default_rules();
+        let is_hidden = !rules.publish && !rules.is_shadow(Rule::Publish);
+        if !is_hidden && !is_unenforced(rules) {
+            return;
+        }
+        let is_around = |place: &&UrlPlace<'_>| {
+            let is_server = place.source.is_some_and(|source| source.list == "mcp_servers");
+            is_server || matches!(self.owned(place), Ok(Found::Foreign(_)))
+        };
+        let urls = survey.urls.iter().filter(is_around);
+        let sources = urls.map(|place| place.source).chain(survey.addresses.iter().map(|address| address.source));
+        let sources: Vec<Source<'d>> = sources.flatten().collect();
+        for source in sources {
+            let item = source.at.around.and_then(|list| list.items().get(source.at.place));
+            let names_some = |item: &Node<'_>| item.get("functions").is_some_and(|names| !names.items().is_empty());
+            let is_gone = item.is_none_or(|item| ruled.cut.covers(item));
+            if !is_gone && (source.list == "mcp_servers" || !item.is_some_and(names_some)) {
+                self.note(source.list, if is_hidden { Bypass::Cut } else { Bypass::Unenforced });
+                ruled.cut.add(source.at);
             }
         }
     }
