@@ -72,7 +72,8 @@ reasons! {
     BodyTooDeep => "body_too_deep",
     /// The function call names no function.
     FunctionMissing => "function_missing",
-    /// `argument.raw` and `argument.parsed` are not the same arguments.
+    /// The arguments can be read in more than one way: `argument.raw` and `argument.parsed` are not the same, a name is there
+    /// in two cases, or they stand where only some parsers look for them.
     ArgumentsDisagree => "arguments_disagree",
 
     /// There is no gw_token in the URL.
