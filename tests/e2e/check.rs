@@ -18,6 +18,8 @@ platform:
 tokens: { unbound: deny }
 limits: [{ per: caller, allow: 10, every: 1m }]
 sensitive: [to_account]
+prompt: { append: [security_boundaries, confirmation] }
+detect: [{ name: calls, on: calls, per: caller, more_than: 20, every: 1h }]
 functions: { default: { publish: false }, get_balance: { publish: true } }
 ";
 

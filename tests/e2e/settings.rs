@@ -14,8 +14,12 @@ use crate::harness::{
     agent::Sdk,
     gateway::{Folder, Gateway, Policy},
     platform::{Call, Platform},
+    raw::Raw,
     until,
 };
+
+/// Of a password that no test uses.
+const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$Jj3HHfVBGsHkrvzcgRvwqw";
 
 const UNAVAILABLE: &str = "This service is temporarily unavailable. Please try again later.";
 const RUN: [&str; 3] = ["run", "--config", "gateway.yaml"];
@@ -44,8 +48,7 @@ fn files_are_where_the_settings_say() {
     gateway.platform().fetch(&Call::new());
     let is_written = || fs::read_to_string(gateway.folder.path("log/decisions.jsonl")).is_ok_and(|log| !log.is_empty());
     until("it is recorded", || is_written().then_some(()));
-    let kept = fs::read_dir(gateway.folder.path("kept")).expect("the folder of the state is there");
-    assert_eq!(kept.count(), 1, "the token key");
+    assert!(gateway.folder.path("kept/token.key").exists());
     assert!(!gateway.folder.path("audit").exists() && !gateway.folder.path("state").exists());
 }
 
@@ -120,6 +123,30 @@ fn what_is_remembered_is_bounded() {
 }
 
 #[test]
+fn what_is_done_in_calls_is_remembered_within_bounds() {
+    let policy = policy().and("functions: { get_balance: { once: true } }");
+    let gateway = Gateway::start("state: { embedded: { max_facts: 16 } }", &[&policy]);
+    let call = Call::new();
+    let document = gateway.platform().fetch(&call);
+    let ask = |account: &usize| {
+        let arguments = json!({ "account": account.to_string() });
+        Platform::call_function(&document, &call, "get_balance", &arguments).response().starts_with("Balance")
+    };
+    assert_eq!((0..20).filter(ask).count(), 16, "what can't be remembered is refused");
+    assert_eq!(gateway.metric("swaigate_call_facts"), 16);
+}
+
+#[test]
+fn what_detection_watches_is_bounded() {
+    let policy = policy().and("detect: [{ name: calls, on: calls, per: caller, more_than: 5, every: 1h }]");
+    let gateway = Gateway::start("state: { embedded: { max_watched: 16 } }", &[&policy]);
+    for _ in 0..40 {
+        gateway.platform().fetch(&Call::new());
+    }
+    assert!((1..=17).contains(&gateway.metric("swaigate_watched_events")));
+}
+
+#[test]
 fn kept_answers_take_so_much_memory_and_no_more() {
     let gateway = Gateway::start("state: { embedded: { max_answer_bytes: 64KiB } }", &[&policy()]);
     let call = Call::new();
@@ -184,6 +211,50 @@ fn a_gateway_that_stops_serves_for_as_long_as_a_load_balancer_needs() {
     gateway.platform().fetch(&Call::new());
     assert_eq!(gateway.process.exit().code(), Some(0));
     assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+// === wrong credentials ===
+
+/// A gateway that knows its platform's password by its hash alone.
+fn hashed(settings: &str) -> Gateway {
+    let user = format!("users: [{{ username: signalwire, password_hash: \"{HASH}\" }}]");
+    Gateway::start(&format!("failed_authentication: {settings}"), &[&policy().platform(&user)])
+}
+
+/// What a password that nobody has gets: the status, and for how long to wait.
+fn guess(gateway: &Gateway) -> (u16, Option<u64>) {
+    let answer = gateway.platform().with_user("signalwire", "nobody's password").fetch_request("", &Call::new()).send();
+    (answer.status, answer.header("retry-after").and_then(|seconds| seconds.parse().ok()))
+}
+
+#[test]
+fn a_wait_grows_no_longer_than_the_settings_say() {
+    let gateway = hashed("{ free: 0, delay: 1s, max_delay: 1s }");
+    for _ in 0..3 {
+        until("a guess is looked at", || (guess(&gateway).0 == 401).then_some(()));
+        assert_eq!(guess(&gateway), (429, Some(1)));
+    }
+}
+
+#[test]
+fn failures_are_forgotten() {
+    let gateway = hashed("{ free: 1, delay: 1s, max_delay: 1s, forget: 2s }");
+    assert_eq!([guess(&gateway).0, guess(&gateway).0, guess(&gateway).0], [401, 401, 429]);
+    // Each guess that is looked at would begin the time anew.
+    std::thread::sleep(Duration::from_millis(2100));
+    assert_eq!([guess(&gateway).0, guess(&gateway).0, guess(&gateway).0], [401, 401, 429], "the first is free again");
+}
+
+#[test]
+fn addresses_beyond_the_bound_share_one_count() {
+    let gateway = hashed("{ free: 0, delay: 10m, max_addresses: 16 }");
+    let request = gateway.request("GET", "/bank").with_user("signalwire", "nobody's password");
+    let statuses = (1..=18).map(|number| {
+        let mut raw = Raw::connect_from(Ipv4Addr::new(127, 0, 1, number).into(), gateway.listen());
+        raw.request(&request);
+        raw.read().expect("it is answered").status
+    });
+    assert_eq!(statuses.collect::<Vec<_>>(), [[401; 17].as_slice(), &[429]].concat());
 }
 
 // === the log ===

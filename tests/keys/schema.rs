@@ -12,6 +12,7 @@ use swaigate::{schema::Schema, settings};
 use swaigate_core::{
     keys::MacKey,
     policy::{Secrets, Seed, compile, keys_of},
+    record::Rule,
     secret::Secret,
 };
 
@@ -113,6 +114,26 @@ fn the_schemas_know_the_keys_of_the_loaders() {
         assert!(unknown.is_empty(), "{schema:?}: no loader takes {unknown:?}; or tests/keys has no mapping for it");
         assert!(missing.is_empty(), "{schema:?}: not in policies/schema: {missing:?}");
     }
+}
+
+#[test]
+fn the_words_in_the_schema_are_those_of_the_loader() {
+    let tree = tree(Schema::Policy);
+    let words = |pointer: &str| -> BTreeSet<String> {
+        let words = tree.pointer(pointer).and_then(Value::as_array).unwrap_or_else(|| panic!("{pointer}"));
+        words.iter().map(|word| word.as_str().expect("it is a word").to_owned()).collect()
+    };
+    let verbs = swaigate_core::verb::KNOWN.map(str::to_owned);
+    assert_eq!(words("/$defs/verb/enum"), verbs.into());
+    let rules = |is_there: fn(Rule) -> bool| {
+        Rule::ALL
+            .into_iter()
+            .filter(|rule| is_there(*rule))
+            .map(|rule| rule.as_str().to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(words("/properties/shadow/items/enum"), rules(Rule::is_of_agents));
+    assert_eq!(words("/$defs/function/properties/shadow/items/enum"), rules(Rule::is_of_functions));
 }
 
 #[test]
@@ -235,6 +256,12 @@ fn what_the_loader_refuses_is_wrong_in_an_editor_too() {
         (Schema::Policy, policy, "functions: { a: { verify: { argument: code } } }"),
         (Schema::Policy, policy, "functions: { a: { verify: { argument: code, code_env: A, totp_env: TOTP } } }"),
         (Schema::Policy, policy, "functions: { a: { verify: { argument: code, code_env: A, attempts: 0 } } }"),
+        (Schema::Policy, policy, "functions: { a: { input: { max_depth: 0 } } }"),
+        (Schema::Policy, policy, "destinations: { templates: [\"${x}\"] }"),
+        (Schema::Policy, policy, "destinations: { deny: [] }"),
+        (Schema::Policy, policy, "responses: { redact: [card] }"),
+        (Schema::Policy, policy, "egress: { allow: [https://a] }"),
+        (Schema::Policy, policy, "egress: { allow: [], templates: [a] }"),
         (Schema::Policy, policy, "callers: { allow: [] }"),
         (Schema::Policy, policy, "say: { slow: \" \" }"),
         (Schema::Policy, policy, "sensitive: [\"\"]"),
@@ -295,7 +322,8 @@ fn each_default_is_what_happens_without_the_key() {
 }
 
 /// Keys that are read only beside others.
-const NOT_ALONE: [&str; 4] = ["egress.assets", "platform.signature", "platform.insecure_unsigned_get", "health_path"];
+const NOT_ALONE: [&str; 5] =
+    ["platform.signature", "platform.insecure_unsigned_get", "health_path", "calls.idle", "egress.assets"];
 
 /// The defaults of a schema, but for those in lists and under keys that are free to choose.
 fn defaults(tree: &Value) -> Vec<(String, Value)> {

@@ -103,6 +103,10 @@ lints! {
     UnguardedFunction => "unguarded_function",
     /// A policy names no sensitive argument.
     NothingSensitive => "nothing_sensitive",
+    /// Nothing is added to the agent's prompts.
+    NoPromptAppend => "no_prompt_append",
+    /// Nothing unusual is told.
+    NoDetection => "no_detection",
     /// Rules are tried only.
     InShadow => "in_shadow",
     /// The audit log is where the system cleans up.

@@ -83,6 +83,15 @@ fn own(sentence: &str, rule: &str) -> [String; 2] {
     function(&format!("{rule}, say: {{ {sentence}: Mine. }}"), rule)
 }
 
+/// Two policies, by these in the rule of a detector.
+fn watching(with: &str, without: &str) -> [String; 2] {
+    let rule = |more: &str| {
+        let every = if more.contains("every") { "" } else { ", every: 1h" };
+        format!("detect: [{{ name: a, on: functions, more_than: 0{every}, {more} }}]")
+    };
+    more(&rule(with), &rule(without))
+}
+
 fn requires(function: &str, pointer: &str, equals: &str) -> String {
     format!("requires: [{{ function: {function}, success: {{ pointer: {pointer}, equals: {equals} }} }}]")
 }
@@ -150,6 +159,48 @@ fn document_with_an_alias(world: &World) -> String {
     let released = world.release(&fetched(world), document.as_bytes(), &mut Facts::default()).expect("it leaves");
     let text = String::from_utf8(released.body).expect("it is text");
     if text.contains("gw_token=") { "the gateway's URL" } else { "as it came" }.to_owned()
+}
+
+/// What leaves of a document with these verbs, or why nothing does.
+fn verbs(world: &World, verbs: &str) -> String {
+    let document = format!(r#"{{"version":"1.0.0","sections":{{"main":{verbs}}}}}"#);
+    match world.release(&fetched(world), document.as_bytes(), &mut Facts::default()) {
+        Ok(reply) => {
+            let document: Value = serde_json::from_slice(&reply.body).expect("it is JSON");
+            document["sections"]["main"].to_string()
+        }
+        Err(refused) => refused.reason.as_str().to_owned(),
+    }
+}
+
+fn answering(world: &World) -> String {
+    verbs(world, r#"[{"answer":{}}]"#)
+}
+
+fn connecting(world: &World) -> String {
+    verbs(world, r#"[{"connect":{"to":"+15551230000"}}]"#)
+}
+
+/// The functions that leave of one that never reaches the gateway.
+fn elsewhere(world: &World) -> String {
+    let function = r#"{"function":"f","data_map":{"output":{"response":"x"}}}"#;
+    let left = verbs(world, &format!(r#"[{{"ai":{{"SWAIG":{{"functions":[{function}]}}}}}}]"#));
+    let left: Value = serde_json::from_str(&left).expect("it is JSON");
+    left[0]["ai"]["SWAIG"]["functions"].to_string()
+}
+
+/// What an AI is told whose prompt is a greeting.
+fn told(world: &World) -> String {
+    let left: Value = serde_json::from_str(&verbs(world, r#"[{"ai":{"prompt":{"text":"Hi."}}}]"#)).expect("it is JSON");
+    left[0]["ai"]["prompt"]["text"].as_str().expect("there is a prompt").to_owned()
+}
+
+/// What a model gets to read of a function's answer.
+fn answered(world: &World) -> String {
+    let permit = world.ask(&call_of("f", "{}")).unwrap_or_else(|refused| panic!("{:?}", refused.reason)).permit;
+    let reply = world.release(&permit, br#"{"response":"Write to a@b.example."}"#, &mut Facts::default());
+    let reply: Value = serde_json::from_slice(&reply.expect("it leaves").body).expect("it is JSON");
+    reply["response"].as_str().expect("it answers").to_owned()
 }
 
 fn signature_for_the_agent(world: &World) -> String {
@@ -352,6 +403,22 @@ fn confirmed(world: &World) -> String {
         (false, None) => "not agreed",
     };
     format!("{heard}, for {}s", agreed.until - NOW.unix_seconds())
+}
+
+/// How many detectors count a function call.
+fn watched(world: &World) -> String {
+    let passed = world.ask(&call_of("f", "{}")).unwrap_or_else(|refused| panic!("{:?}", refused.reason));
+    passed.checks.iter().filter(|check| matches!(check, Check::Watch { .. })).count().to_string()
+}
+
+/// In how long.
+fn watched_for(world: &World) -> String {
+    let passed = world.ask(&call_of("f", "{}")).unwrap_or_else(|refused| panic!("{:?}", refused.reason));
+    let every = passed.checks.iter().find_map(|check| match check {
+        Check::Watch { key, .. } => Some(key.watch.every),
+        _ => None,
+    });
+    format!("{}h", every.expect("it is counted").as_secs() / 3600)
 }
 
 /// What is counted of this request in this family.
@@ -953,6 +1020,160 @@ fn rows() -> Vec<Row> {
             too_many_codes,
             ["Mine.", "Too many wrong codes were given. Please try again later."],
         ),
+        row(
+            "calls.max_duration",
+            calls("max_duration: 30m", ""),
+            answering,
+            [r#"[{"answer":{"max_duration":1800}}]"#, r#"[{"answer":{}}]"#],
+        ),
+        row(
+            "destinations.allow",
+            more("destinations: { allow: ['+1*'] }", "destinations: { allow: ['+44*'] }"),
+            connecting,
+            [r#"[{"connect":{"to":"+15551230000"}}]"#, "destination_denied"],
+        ),
+        row(
+            "destinations.deny",
+            more("destinations: { deny: ['+1*'] }", "destinations: { deny: ['+44*'] }"),
+            connecting,
+            ["destination_denied", r#"[{"connect":{"to":"+15551230000"}}]"#],
+        ),
+        row(
+            "destinations.templates",
+            more("destinations: { deny: ['+1*'], templates: ['${vars.desk}'] }", "destinations: { deny: ['+1*'] }"),
+            |world| verbs(world, r#"[{"connect":{"to":"${vars.desk}"}}]"#),
+            [r#"[{"connect":{"to":"${vars.desk}"}}]"#, "destination_denied"],
+        ),
+        row(
+            "egress.allow",
+            more("egress: { allow: [a.example] }", "egress: { allow: [b.example] }"),
+            |world| verbs(world, r#"[{"request":{"url":"https://a.example/"}}]"#),
+            [r#"[{"request":{"url":"https://a.example/"}}]"#, "egress_denied"],
+        ),
+        row(
+            "egress.assets",
+            more("egress: { allow: [], assets: true }", "egress: { allow: [] }"),
+            |world| verbs(world, r#"[{"play":{"url":"https://a.example/x"}}]"#),
+            ["egress_denied", r#"[{"play":{"url":"https://a.example/x"}}]"#],
+        ),
+        row(
+            "egress.templates",
+            more("egress: { allow: [], templates: ['${vars.x}'] }", "egress: { allow: [] }"),
+            |world| verbs(world, r#"[{"request":{"url":"${vars.x}"}}]"#),
+            [r#"[{"request":{"url":"${vars.x}"}}]"#, "egress_denied"],
+        ),
+        row(
+            "prompt.append",
+            more("prompt: { append: [confirmation] }", ""),
+            |world| told(world).contains("onfirm").to_string(),
+            ["true", "false"],
+        ),
+        row(
+            "prompt.append[].title",
+            more(
+                "prompt: { append: [{ title: Tone, body: Be kind. }] }",
+                "prompt: { append: [{ title: Voice, body: Be kind. }] }",
+            ),
+            told,
+            ["Hi.\n\n# Tone\nBe kind.", "Hi.\n\n# Voice\nBe kind."],
+        ),
+        row(
+            "prompt.append[].body",
+            more(
+                "prompt: { append: [{ title: Tone, body: Be kind. }] }",
+                "prompt: { append: [{ title: Tone, body: Be brief. }] }",
+            ),
+            told,
+            ["Hi.\n\n# Tone\nBe kind.", "Hi.\n\n# Tone\nBe brief."],
+        ),
+        row(
+            "verbs.cut",
+            more("verbs: { cut: [connect] }", ""),
+            connecting,
+            ["[]", r#"[{"connect":{"to":"+15551230000"}}]"#],
+        ),
+        row(
+            "verbs.deny",
+            more("verbs: { deny: [connect] }", ""),
+            connecting,
+            ["verb_denied", r#"[{"connect":{"to":"+15551230000"}}]"#],
+        ),
+        row(
+            "say.denied",
+            more("say: { denied: Never. }", ""),
+            |world| says(world, Reason::VerbDenied),
+            ["Never.", "I'm sorry, I can't do that."],
+        ),
+        row(
+            "functions.*.insecure_unmediated",
+            function("once: true, insecure_unmediated: true", "once: true"),
+            elsewhere,
+            [r#"[{"data_map":{"output":{"response":"x"}},"function":"f"}]"#, "[]"],
+        ),
+        row(
+            "responses.redact",
+            more("responses: { redact: [email] }", ""),
+            answered,
+            ["Write to [email address].", "Write to a@b.example."],
+        ),
+        row(
+            "responses.redact[].name",
+            more(
+                "responses: { redact: [{ name: address, pattern: 'a@b[.]example' }] }",
+                "responses: { redact: [{ name: place, pattern: 'a@b[.]example' }] }",
+            ),
+            answered,
+            ["Write to [address].", "Write to [place]."],
+        ),
+        row(
+            "responses.redact[].pattern",
+            more(
+                "responses: { redact: [{ name: address, pattern: '[a-z@]+[.]example' }] }",
+                "responses: { redact: [{ name: address, pattern: nothing }] }",
+            ),
+            answered,
+            ["Write to [address].", "Write to a@b.example."],
+        ),
+        row(
+            "functions.*.input.max_bytes",
+            function("input: { max_bytes: 64B }", ""),
+            |world| ended(world, &call_of("f", &format!("{{\"a\":\"{}\"}}", "x".repeat(60)))),
+            ["200 input_forbidden", "POST /bank/swaig"],
+        ),
+        row(
+            "functions.*.input.max_depth",
+            function("input: { max_depth: 1 }", ""),
+            |world| ended(world, &call_of("f", r#"{"a":[1]}"#)),
+            ["200 input_forbidden", "POST /bank/swaig"],
+        ),
+        row(
+            "functions.*.input.control_characters",
+            function("input: { control_characters: allow }", ""),
+            |world| ended(world, &call_of("f", r#"{"a":"\u0007"}"#)),
+            ["POST /bank/swaig", "200 input_forbidden"],
+        ),
+        row(
+            "functions.*.input.forbid",
+            function("input: { forbid: [drop] }", ""),
+            |world| ended(world, &call_of("f", r#"{"a":"drop table"}"#)),
+            ["200 input_forbidden", "POST /bank/swaig"],
+        ),
+        row(
+            "detect[].outside.zone",
+            watching(
+                "outside: { zone: America/New_York, open: ['15:00-17:00'] }",
+                "outside: { zone: UTC, open: ['15:00-17:00'] }",
+            ),
+            watched,
+            ["1", "0"],
+        ),
+        row(
+            "detect[].outside.open",
+            watching("outside: { zone: UTC, open: ['15:00-16:00'] }", "outside: { zone: UTC, open: ['15:00-17:00'] }"),
+            watched,
+            ["1", "0"],
+        ),
+        row("detect[].every", watching("function: f, every: 2h", "function: f, every: 1h"), watched_for, ["2h", "1h"]),
         row(
             "health_path",
             more("expose: [health]\nhealth_path: /healthz", "expose: [health]"),

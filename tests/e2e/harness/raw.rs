@@ -2,8 +2,10 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
 };
+
+use socket2::{Domain, Socket, Type};
 
 use super::{PATIENCE, http::Request};
 
@@ -25,7 +27,18 @@ pub(crate) struct RawAnswer {
 
 impl Raw {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("something listens");
+        Self::over(TcpStream::connect(address).expect("something listens"))
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("it is an address of this machine");
+        socket.connect(&address.into()).expect("something listens");
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
         stream.set_nodelay(true).expect("it is a TCP socket");
         Self { stream, unread: Vec::new() }

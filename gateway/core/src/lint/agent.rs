@@ -74,6 +74,14 @@ fn rules(source: &Source<'_>, agent: &Agent) -> Vec<Finding> {
         let message = "values of arguments are written to the audit log, but for `password`, `ssn`, `credit_card` and `pin`; list others in `sensitive`, like `[to_account]`";
         note(Lint::NothingSensitive, &["sensitive"], message);
     }
+    if agent.prompt.append.is_empty() {
+        let message = "the agent's prompts are what the agent says; write `prompt: { append: [security_boundaries, confirmation] }`";
+        note(Lint::NoPromptAppend, &["prompt", "append"], message);
+    }
+    if agent.detect.is_empty() {
+        let message = "nothing unusual is told; list rules in `detect`, like `{ name: calls, on: calls, per: caller, more_than: 20, every: 1h }`";
+        note(Lint::NoDetection, &["detect"], message);
+    }
     for leaf in source.outline.leaves() {
         let key = leaf.path.iter().rev().find(|step| step.parse::<usize>().is_err()).map(String::as_str);
         if (key == Some("mode") && leaf.text == "shadow") || key == Some("shadow") {

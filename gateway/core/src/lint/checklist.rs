@@ -1,7 +1,7 @@
 //! The "Production Hardening Checklist" of SignalWire's own security guide, line by line: what a gateway can tell of it.
 
 use super::{Finding, Lint, Subject, agent, lint, process};
-use crate::policy::FunctionRules;
+use crate::policy::{FunctionRules, PromptSection};
 
 /// A line of the checklist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,12 @@ type Lines = Vec<(&'static str, State, String)>;
 fn infrastructure(known: &Known<'_, '_>) -> Lines {
     let https =
         known.without(&[Lint::PlainListener], "`public_url`, `listen`; the certificate is the TLS terminator's");
+    let watched = match known.findings.iter().any(|finding| finding.lint == Lint::NoDetection) {
+        true => (State::NotMet, "`detect` tells what is unusual, and is missing".to_owned()),
+        false => {
+            untold("`detect` tells what is unusual, metrics are at `admin.address`; who looks, a gateway can't know")
+        }
+    };
     let strong = [Lint::WeakPassword, Lint::ReusedSecret, Lint::GeneratedPassword];
     vec![
         line("HTTPS enabled with valid certificates", https),
@@ -66,10 +72,7 @@ fn infrastructure(known: &Known<'_, '_>) -> Lines {
             "Firewall rules limit access",
             untold("the agents must not be reachable around the gateway: see `deploy/README.md`"),
         ),
-        line(
-            "Monitoring and alerting configured",
-            untold("metrics are at `admin.address`; who looks at them, a gateway can't know"),
-        ),
+        line("Monitoring and alerting configured", watched),
     ]
 }
 
@@ -134,6 +137,11 @@ fn confirmed(known: &Known<'_, '_>) -> (State, String) {
 fn prompts(known: &Known<'_, '_>) -> Lines {
     let agents = || known.subject.policies.iter();
     let confirmed = confirmed(known);
+    let boundaries = PromptSection::security_boundaries();
+    let bounded = match agents().find(|(_, agent)| !agent.prompt.append.contains(&boundaries)) {
+        None => met("`prompt.append` has `security_boundaries`; a prompt is no lock"),
+        Some((source, _)) => (State::NotMet, format!("{}: `prompt.append` lacks `security_boundaries`", source.file)),
+    };
     let closed = agents().all(|(_, agent)| !agent.functions.default_rules().publish);
     let disclosed = match closed {
         true => met("`functions.default`: only what a policy names is published"),
@@ -142,9 +150,9 @@ fn prompts(known: &Known<'_, '_>) -> Lines {
         }
     };
     vec![
-        line("Security boundaries defined in prompts", untold("the prompts are the agents' own")),
+        line("Security boundaries defined in prompts", bounded.clone()),
         line("Confirmation required for sensitive actions", confirmed),
-        line("System prompt instructions protected", untold("the prompts are the agents' own")),
+        line("System prompt instructions protected", bounded),
         line("No excessive capability disclosure", disclosed),
     ]
 }

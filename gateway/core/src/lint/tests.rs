@@ -28,6 +28,8 @@ platform:
 tokens: { unbound: deny }
 limits: [{ per: caller, allow: 10, every: 1m }]
 sensitive: [to_account]
+prompt: { append: [security_boundaries, confirmation] }
+detect: [{ name: calls, on: calls, per: caller, more_than: 20, every: 1h }]
 functions:
   default: { publish: false }
   get_balance: { publish: true }
@@ -78,7 +80,13 @@ fn nothing_is_said_of_what_is_wise() {
 }
 
 /// What is changed of a policy, and what is found then.
-const OF_POLICIES: [(&str, &str, &[&str]); 19] = [
+const OF_POLICIES: [(&str, &str, &[&str]); 21] = [
+    ("prompt: { append: [security_boundaries, confirmation] }\n", "", &["bank.yaml:1:1: no_prompt_append"]),
+    (
+        "detect: [{ name: calls, on: calls, per: caller, more_than: 20, every: 1h }]\n",
+        "",
+        &["bank.yaml:1:1: no_detection"],
+    ),
     ("env: GATEWAY_PASSWORD", "env: SHORT", &["bank.yaml:8:35: weak_password"]),
     ("env: GATEWAY_PASSWORD", "env: PLAIN", &["bank.yaml:8:35: weak_password"]),
     ("env: AGENT_PASSWORD", "file: SHORT", &["bank.yaml:6:3: weak_password"]),
@@ -98,9 +106,9 @@ const OF_POLICIES: [(&str, &str, &[&str]); 19] = [
     ("unbound: deny", "unbound: bind", &["bank.yaml:10:11: unbound_documents"]),
     ("limits: [{ per: caller, allow: 10, every: 1m }]\n", "", &["bank.yaml:1:1: no_limits"]),
     ("sensitive: [to_account]\n", "", &["bank.yaml:1:1: nothing_sensitive"]),
-    ("  default: { publish: false }\n", "", &["bank.yaml:13:1: no_function_default"]),
-    (", limits: [{ per: call, allow: 1, every: 1m }]", "", &["bank.yaml:16:3: unguarded_function"]),
-    ("{ publish: true }", "{ publish: true, sensitive: [pin_code] }", &["bank.yaml:15:3: unguarded_function"]),
+    ("  default: { publish: false }\n", "", &["bank.yaml:15:1: no_function_default"]),
+    (", limits: [{ per: call, allow: 1, every: 1m }]", "", &["bank.yaml:18:3: unguarded_function"]),
+    ("{ publish: true }", "{ publish: true, sensitive: [pin_code] }", &["bank.yaml:17:3: unguarded_function"]),
     (
         "sensitive: [to_account]",
         "sensitive: [to_account]\nmode: shadow\nshadow: [limits]",
@@ -184,6 +192,7 @@ fn the_checklist_has_each_line_of_the_guide() {
         })
     };
     let weak = POLICY.replace("env: GATEWAY_PASSWORD", "env: SHORT");
+    let unsaid = POLICY.replace("security_boundaries, ", "");
     let open = POLICY.replace("publish: false", "publish: true");
     let bare = POLICY.replace("limits: [{ per: caller, allow: 10, every: 1m }]\n", "");
     let confirmed = POLICY.replace("limits: [{ per: call, allow: 1, every: 1m }]", "confirm: { words: [confirm] }");
@@ -196,6 +205,8 @@ fn the_checklist_has_each_line_of_the_guide() {
         ("Rate", State::Met, bare.as_str(), process()),
         ("Audit", State::Met, POLICY, Process { audit: "/tmp/a".to_owned(), ..process() }),
         ("Input", State::Met, ignored.as_str(), process()),
+        ("Security boundaries", State::Met, unsaid.as_str(), process()),
+        ("System prompt", State::Met, unsaid.as_str(), process()),
         ("No excessive", State::Met, open.as_str(), process()),
     ] {
         assert_eq!(state(POLICY, process(), line), wise, "{line}");
