@@ -735,7 +735,7 @@ fn rows() -> Vec<Row> {
         row(
             "functions.*.limits[].per",
             function("limits: [{ per: call, allow: 5, every: 1s }]", "limits: [{ per: caller, allow: 5, every: 1s }]"),
-            |world| whose(world),
+            whose,
             ["Call", "Caller"],
         ),
         row(
