@@ -228,6 +228,13 @@ fn guess(gateway: &Gateway) -> (u16, Option<u64>) {
 }
 
 #[test]
+fn a_wait_is_as_long_as_the_settings_say() {
+    let gateway = hashed("{ free: 0, delay: 50s }");
+    assert_eq!(guess(&gateway), (401, None));
+    assert!(matches!(guess(&gateway), (429, Some(20..=50))));
+}
+
+#[test]
 fn a_wait_grows_no_longer_than_the_settings_say() {
     let gateway = hashed("{ free: 0, delay: 1s, max_delay: 1s }");
     for _ in 0..3 {
