@@ -292,10 +292,12 @@ fn what_the_loader_refuses_is_wrong_in_an_editor_too() {
         (Schema::Gateway, gateway, "log: { level: trace }"),
         (Schema::Gateway, gateway, "shutdown: { grace: 1s }"),
     ];
+    let [of_policies, of_settings] = [Schema::Policy, Schema::Gateway].map(validator);
     for (schema, head, rest) in cases {
         let text = format!("{head}{rest}");
         assert_ne!(mistakes(schema, &text), [] as [&str; 0], "{text}");
-        assert!(!validator(schema).is_valid(&json(&text)), "{text}");
+        let validator = if schema == Schema::Policy { &of_policies } else { &of_settings };
+        assert!(!validator.is_valid(&json(&text)), "{text}");
     }
 }
 
@@ -353,7 +355,11 @@ fn insert(value: &mut Value, path: &str, inserted: Value) {
 fn loaded(schema: Schema, value: &Value) -> Option<String> {
     let text = value.to_string();
     match schema {
-        Schema::Policy => compile("p.yaml", &text, &Any, &seed()).ok().map(|agent| format!("{agent:?}")),
+        Schema::Policy => compile("p.yaml", &text, &Any, &seed()).ok().map(|mut agent| {
+            // Which keys are given is no part of what they say.
+            agent.given.clear();
+            format!("{agent:?}")
+        }),
         Schema::Gateway => {
             let path = std::env::temp_dir().join(format!("swaigate-keys-{}.yaml", std::process::id()));
             fs::write(&path, text).expect("it can be written");
