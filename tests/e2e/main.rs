@@ -30,5 +30,6 @@ mod settings;
 mod signatures;
 mod streams;
 mod strict_json;
+mod tools;
 mod transfers;
 mod whole_call;
