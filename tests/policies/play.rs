@@ -220,6 +220,7 @@ impl Play {
             status: 200,
             delivered: true,
             bytes: None,
+            decided: None,
             gateway: Duration::ZERO,
             agent_time: None,
             facts: Facts::default(),

@@ -98,6 +98,8 @@ pub struct Entry {
     pub delivered: bool,
     /// How many bytes of its body were written, if it passed as it came.
     pub bytes: Option<u64>,
+    /// How long after [`Entry::at`] it was decided, if it was.
+    pub decided: Option<Duration>,
     /// The gateway's own time.
     pub gateway: Duration,
     /// The agent's time, if it was asked.
@@ -284,6 +286,8 @@ struct Line<'e> {
     delivered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_us: Option<u64>,
     gateway_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_us: Option<u64>,
@@ -367,6 +371,7 @@ impl<'e> From<&'e Entry> for Line<'e> {
             status: entry.status,
             delivered: entry.delivered,
             bytes: entry.bytes,
+            decided_us: entry.decided.map(micros),
             gateway_us: micros(entry.gateway),
             agent_us: entry.agent_time.map(micros),
             arguments: facts.arguments.as_deref().and_then(|json| serde_json::from_str(json).ok()),
@@ -431,6 +436,7 @@ mod tests {
             status: 200,
             delivered: true,
             bytes: None,
+            decided: None,
             gateway: Duration::from_micros(50),
             agent_time: None,
             facts: Facts { arguments: Some(r#"{"pin":"[REDACTED]"}"#.into()), ..Facts::default() },

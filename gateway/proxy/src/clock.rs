@@ -1,13 +1,19 @@
 //! The one place that reads the clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use swaigate_core::time::Timestamp;
 
 /// The time, by the system's clock. A clock before 1970 reads as 1970.
 pub fn now() -> Timestamp {
+    now_exactly().0
+}
+
+/// The time, and by how much it is past that.
+pub fn now_exactly() -> (Timestamp, Duration) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    let now = Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    (now, Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000)))
 }
 
 /// The time as RFC 3339 in UTC with milliseconds, as audit records have it.

@@ -85,6 +85,7 @@ impl Gate {
         }
         let moment = moment(now, &admitted).map_err(|reason| admitted.deny(reason))?;
         let body = body::read(session, &self.app, &admitted).await.map_err(|reason| admitted.deny(reason))?;
+        ledger.decides();
         let plan = judge(admitted, &policies, self.app.switches.load(), &body, moment, ledger).await?;
         let request = plan.repeat();
         let lead = match repeat::take_part(&self.app, &plan).await {
@@ -96,6 +97,7 @@ impl Gate {
             }
             Part::Refused(denial) => return Err(denial),
         };
+        ledger.decides();
         let answers = self.app.state.apply(plan.questions(), moment.now).await;
         let alarms = decide::alarms(plan.agent(), plan.questions(), &answers);
         alarm::raise(&self.app, plan.agent(), alarms, ledger).await;

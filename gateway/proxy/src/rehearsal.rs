@@ -54,6 +54,8 @@ pub struct Rehearsal {
     store: Embedded<FakeRelativeClock>,
     bounds: Bounds,
     clock: FakeRelativeClock,
+    /// What limits go by, in microseconds since 1970.
+    micros: u64,
     now: Timestamp,
     swept: Timestamp,
     /// What the platform is known by.
@@ -138,6 +140,7 @@ impl Rehearsal {
             store: Embedded::with_clock(bounds, clock.clone()),
             bounds,
             clock,
+            micros: now.0.saturating_mul(1000),
             now,
             swept: now,
             authorization: basic::header(DEFAULT_USER, password.expose()),
@@ -171,14 +174,20 @@ impl Rehearsal {
         &self.policies
     }
 
-    /// Sets the time, which never goes back.
+    /// Sets the time.
     pub fn move_to(&mut self, now: Timestamp) {
-        let passed = now.0.saturating_sub(self.now.0);
-        self.clock.advance(Duration::from_millis(passed));
-        self.now = Timestamp(self.now.0 + passed);
-        if u128::from(self.now.0 - self.swept.0) >= SWEEP.as_millis() {
-            self.store.sweep(self.now);
-            self.swept = self.now;
+        self.move_to_micros(now.0.saturating_mul(1000), now);
+    }
+
+    /// Sets the time that limits go by, in microseconds, which doesn't go back; and that of a request, which is when it came.
+    pub fn move_to_micros(&mut self, micros: u64, now: Timestamp) {
+        let passed = micros.saturating_sub(self.micros);
+        self.clock.advance(Duration::from_micros(passed));
+        self.micros += passed;
+        self.now = now;
+        if u128::from(now.0.saturating_sub(self.swept.0)) >= SWEEP.as_millis() {
+            self.store.sweep(now);
+            self.swept = now;
         }
     }
 

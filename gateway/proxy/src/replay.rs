@@ -154,12 +154,12 @@ fn take(
     while let Some((at, happened)) = order.next(has_ended) {
         let again = match again {
             Some(again) => again,
-            None => again.insert(Again::new(rehearsal(settings.clone(), at)?)),
+            None => again.insert(Again::new(rehearsal(settings.clone(), Timestamp(at / 1000))?)),
         };
         match happened {
             Happened::Later(later) => again.later(at, later),
-            Happened::Request(record) => {
-                let (verdict, later) = again.request(at, &record)?;
+            Happened::Request(came, record) => {
+                let (verdict, later) = again.request(came, &record)?;
                 report.count(&record, verdict);
                 later.into_iter().for_each(|(at, later)| order.later(at, later));
             }

@@ -32,6 +32,8 @@ pub(super) struct Ledger {
     head: Opening,
     slot: Option<Slot>,
     facts: Facts,
+    /// How long after [`Opening::at`] it was decided.
+    decided: Option<Duration>,
     agent_time: Option<Duration>,
     sent: Option<Sent>,
     is_closed: bool,
@@ -55,6 +57,8 @@ pub(super) struct LateLedger {
 #[derive(Clone)]
 struct Opening {
     at: Timestamp,
+    /// How long after that it came.
+    past: Duration,
     started: Instant,
     request: RequestId,
     agent: Option<Arc<Agent>>,
@@ -68,8 +72,10 @@ struct Opening {
 impl Ledger {
     /// For a request that has just come.
     pub(super) fn open(app: Arc<App>, session: &Session) -> Self {
+        let (at, past) = clock::now_exactly();
         let head = Opening {
-            at: clock::now(),
+            at,
+            past,
             started: Instant::now(),
             request: app.next_request(),
             agent: None,
@@ -77,7 +83,8 @@ impl Ledger {
             method: Method::parse(session.req_header().method.as_str()).as_str(),
             client: head::client(session),
         };
-        Self { app, head, slot: None, facts: Facts::default(), agent_time: None, sent: None, is_closed: false }
+        let facts = Facts::default();
+        Self { app, head, slot: None, facts, decided: None, agent_time: None, sent: None, is_closed: false }
     }
 
     pub(super) fn request(&self) -> RequestId {
@@ -105,6 +112,11 @@ impl Ledger {
     pub(super) fn denial(&self, reason: Reason) -> Option<Denial> {
         let agent = self.head.agent.as_ref().filter(|_| reason != Reason::Ok)?;
         Some(Denial::of(reason, self.head.route, agent))
+    }
+
+    /// It is decided now.
+    pub(super) fn decides(&mut self) {
+        self.decided = Some(self.head.past + self.head.started.elapsed());
     }
 
     pub(super) fn facts(&mut self) -> &mut Facts {
@@ -195,7 +207,7 @@ impl Ledger {
         let facts = std::mem::take(&mut self.facts);
         let event = if facts.begins_call { Event::CallStart } else { Event::Request };
         let entry = self.head.entry(event, reason, delivery, gateway, agent_time, facts);
-        let entry = Entry { bytes: self.sent.map(|sent| sent.bytes), ..entry };
+        let entry = Entry { bytes: self.sent.map(|sent| sent.bytes), decided: self.decided, ..entry };
         match self.slot.take() {
             Some(slot) => slot.record(entry),
             None => self.app.audit.record_refusal(entry),
@@ -250,6 +262,7 @@ impl Opening {
             status: delivery.status,
             delivered: delivery.complete,
             bytes: None,
+            decided: None,
             gateway,
             agent_time,
             facts,

@@ -115,8 +115,8 @@ impl Again {
         &mut self,
         at: Timestamp,
         record: &Record,
-    ) -> anyhow::Result<(Verdict, Option<(Timestamp, Later)>)> {
-        self.rehearsal.move_to(at);
+    ) -> anyhow::Result<(Verdict, Option<(u64, Later)>)> {
+        self.rehearsal.move_to_micros(record.decided_at(at), at);
         self.forget();
         let process = record.arrival().0;
         if !self.processes.contains(process) {
@@ -149,8 +149,8 @@ impl Again {
     }
 
     /// What came of a request.
-    pub(super) fn later(&mut self, at: Timestamp, later: Later) {
-        self.rehearsal.move_to(at);
+    pub(super) fn later(&mut self, micros: u64, later: Later) {
+        self.rehearsal.move_to_micros(micros, Timestamp(micros / 1000));
         let Later { permit, facts, came } = later;
         let (call, function, met) = match came {
             Came::Unreached => return self.rehearsal.forget(permit.undone()),
@@ -270,7 +270,7 @@ impl Again {
         at: Timestamp,
         record: &Record,
         was: Was,
-    ) -> anyhow::Result<(Verdict, Option<(Timestamp, Later)>)> {
+    ) -> anyhow::Result<(Verdict, Option<(u64, Later)>)> {
         let name = record.function.as_ref().and_then(|name| name.parse::<FunctionName>().ok());
         let (Some(name), Some(document)) = (name, &record.document) else {
             return Ok((not_policy(reason_of(record)), None));
@@ -363,7 +363,7 @@ impl Again {
         call: CallName,
         function: FunctionName,
         was: Was,
-    ) -> Option<(Timestamp, Later)> {
+    ) -> Option<(u64, Later)> {
         let Decided { outcome: Ok(permit), facts } = decided else { return None };
         let then = record.answered_at(at);
         match record.reason() {
@@ -387,7 +387,7 @@ impl Again {
         }
     }
 
-    fn late_answer(&mut self, at: Timestamp, record: &Record) -> Option<(Timestamp, Later)> {
+    fn late_answer(&mut self, at: Timestamp, record: &Record) -> Option<(u64, Later)> {
         let (permit, facts) = self.unanswered.remove(&record.request_id)?;
         let call = self.documents.get(record.document.as_ref()?)?.call.clone();
         let function = record.function.as_ref()?.parse().ok()?;

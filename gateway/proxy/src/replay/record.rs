@@ -27,6 +27,8 @@ pub(super) struct Record {
     pub(super) caller_disagrees: bool,
     pub(super) called: Option<String>,
     reason: String,
+    #[serde(default)]
+    decided_us: u64,
     gateway_us: u64,
     agent_us: Option<u64>,
     pub(super) arguments: Option<Box<RawValue>>,
@@ -101,10 +103,15 @@ impl Record {
         &self.time
     }
 
-    /// When it was answered.
-    pub(super) fn answered_at(&self, at: Timestamp) -> Timestamp {
+    /// When it was decided, in microseconds since 1970.
+    pub(super) fn decided_at(&self, at: Timestamp) -> u64 {
+        at.0.saturating_mul(1000).saturating_add(self.decided_us)
+    }
+
+    /// When it was answered, in microseconds since 1970.
+    pub(super) fn answered_at(&self, at: Timestamp) -> u64 {
         let micros = self.gateway_us.saturating_add(self.agent_us.unwrap_or_default());
-        Timestamp(at.0.saturating_add(micros / 1000))
+        at.0.saturating_mul(1000).saturating_add(micros).max(self.decided_at(at))
     }
 
     /// Which process it was, and in which order the requests came to it.
