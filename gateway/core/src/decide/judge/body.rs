@@ -136,10 +136,36 @@ impl<'b> Arguments<'b> {
 
     pub(super) fn redacted(&self, text: &str, sensitive: &SensitiveNames) -> String {
         match self {
-            Arguments::Parsed(node) => sanitize::redact(node, text, sensitive),
-            Arguments::Raw(raw, Some(node)) => sanitize::redact(node, raw, sensitive),
             // What can't be taken apart can't be redacted either.
             Arguments::Raw(_, None) => json::quote(sanitize::REDACTED),
+            text if text.node().is_some_and(|node| node.as_str().is_some()) => json::quote(sanitize::REDACTED),
+            Arguments::Parsed(node) => sanitize::redact(node, text, sensitive),
+            Arguments::Raw(raw, Some(node)) => sanitize::redact(node, raw, sensitive),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_written_down_in_no_form_of_arguments() {
+        let sensitive = SensitiveNames::with(["code".to_owned()]);
+        for body in [
+            r#"{"arguments":{"code":"4711"}}"#,
+            r#"{"arguments":"{\"code\":\"4711\"}"}"#,
+            r#"{"argument":{"parsed":[{"a":{"Code":4711}}]}}"#,
+            r#"{"argument":{"parsed":["code 4711"]}}"#,
+            r#"{"argument":{"raw":"{\"code\":4711}"}}"#,
+            r#"{"argument":{"raw":"{code:4711"}}"#,
+            r#"{"argument":{"raw":"\"{code:4711\""}}"#,
+            r#"{"argument":"4711 is the code"}"#,
+        ] {
+            let parsed = json::parse(body.as_bytes()).unwrap();
+            let Ok(Some(arguments)) = arguments_of(&parsed) else { panic!("{body}") };
+            let written = arguments.redacted(body, &sensitive);
+            assert!(!written.contains("4711") && written.contains(sanitize::REDACTED), "{body}: {written}");
         }
     }
 }
