@@ -437,7 +437,7 @@ fn a_confirmation_is_late_or_the_models_alone_as_the_policy_says() {
 }
 
 /// The time-based code of the key in `CODE_KEY` (RFC 6238): so many steps from now.
-fn code(steps: i64) -> String {
+pub(crate) fn code(steps: i64) -> String {
     let now = jiff::Timestamp::now().as_second() / 30 + steps;
     let mut mac = Hmac::<Sha1>::new_from_slice(CODE_KEY).expect("any length will do");
     mac.update(&now.to_be_bytes());

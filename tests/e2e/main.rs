@@ -13,6 +13,7 @@ mod detect;
 mod documents;
 mod emergency;
 mod endings;
+mod example_policies;
 mod examples;
 mod framing;
 mod functions;

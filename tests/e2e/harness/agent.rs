@@ -5,6 +5,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Command,
     sync::OnceLock,
 };
 
@@ -85,14 +86,25 @@ impl Sdk {
         self.start_at(free_address(), &env)
     }
 
+    /// An agent of one of the examples of policies, which plays this role, at an address that is known before it starts.
+    pub(crate) fn start_playing(self, role: &str, address: SocketAddr, env: &[(&str, &str)]) -> Agent {
+        let mut command = self.python("agents/example_agent.py");
+        command.env("AGENT_ROLE", role).envs(env.iter().copied());
+        let mut agent = Agent::start(command, address);
+        agent.wait();
+        agent
+    }
+
+    fn python(self, program: &str) -> Command {
+        let venv = if self == Sdk::Python { "sdk" } else { "old" };
+        let mut command = guarded(tests_path(&format!(".cache/venv/{venv}/bin/python")));
+        command.arg(tests_path(program));
+        command
+    }
+
     fn start_at(self, address: SocketAddr, env: &[(&str, &str)]) -> Agent {
         let mut command = match self {
-            Sdk::Python | Sdk::Old => {
-                let venv = if self == Sdk::Python { "sdk" } else { "old" };
-                let mut command = guarded(tests_path(&format!(".cache/venv/{venv}/bin/python")));
-                command.arg(tests_path("agents/bank_agent.py"));
-                command
-            }
+            Sdk::Python | Sdk::Old => self.python("agents/bank_agent.py"),
             Sdk::Rust => guarded(tests_path("agents/rust/target/release/bank-agent")),
         };
         command.envs(env.iter().copied());
@@ -138,7 +150,7 @@ impl Agent {
         Agent::start(command, free_address())
     }
 
-    fn start(mut command: std::process::Command, address: SocketAddr) -> Self {
+    fn start(mut command: Command, address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let has_password = command.get_envs().any(|(name, _)| name == "SWML_BASIC_AUTH_PASSWORD");
         if !has_password {

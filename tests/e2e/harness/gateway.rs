@@ -32,7 +32,7 @@ pub(crate) const OTHER_TOKEN_KEY: &str = "another-token-key-of-at-least-32-bytes
 
 /// The key of time-based codes, as bytes and as authenticator apps take it (RFC 6238, B).
 pub(crate) const CODE_KEY: &[u8] = b"12345678901234567890";
-const CODE_KEY_TEXT: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+pub(crate) const CODE_KEY_TEXT: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 const CODE_PIN: &str = "4711";
 
 /// The program.
@@ -180,7 +180,7 @@ impl Folder {
     }
 
     /// In place of what was there, at once: a reader sees the old text or the new.
-    fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let (path, new) = (self.path(path), self.path("new"));
         fs::write(&new, text).expect("the folder can be written");
         fs::rename(new, path).expect("the folder can be written");
