@@ -10,6 +10,15 @@ fn shipped(folder: &str) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect()
 }
 
+#[test]
+fn a_policy_that_changes_documents_is_tried_too() {
+    let rules = "calls: { max_duration: 10m }\nprompt: { append: [confirmation] }\negress: { allow: [] }";
+    let policy = format!("agent: bank\nupstream: {{ url: 'http://127.0.0.1:3000' }}\n{rules}\n");
+    let tests = "policy: bank.yaml\ntests: [{ name: a call, steps: [{ begin: call }, { call: get_balance }] }]\n";
+    let tally = tried(&policy, tests).expect("tests without a mistake");
+    assert_eq!((tally.passed, tally.failures), (1, Vec::<String>::new()));
+}
+
 /// What comes of tests of this policy.
 fn tried(policy: &str, tests: &str) -> anyhow::Result<Tally> {
     let folder = tempfile::tempdir().expect("a folder");

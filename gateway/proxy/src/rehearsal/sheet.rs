@@ -45,7 +45,7 @@ impl Sheet {
             bail!("a document of `{}` is refused: {}", fetch.agent, played.reason.as_str());
         }
         let document: Value = serde_json::from_str(played.body())?;
-        let url = document.pointer("/sections/main/0/ai/post_prompt_url").and_then(Value::as_str);
+        let url = summary_url(&document);
         let claims = claims(rehearsal, agent, url.context("the document lost its summary")?, at)?;
         Ok(Self { agent: fetch.agent.clone(), call_id: fetch.call_id.clone(), claims, released: None })
     }
@@ -102,6 +102,12 @@ impl Sheet {
         let token = token::mint(rehearsal.policies().keys().newest(), &claims, &binding);
         format!("{}{below}?{PARAMETER}={token}", agent.path)
     }
+}
+
+/// Where the summary goes. The gateway may have put an `answer` before the AI.
+fn summary_url(document: &Value) -> Option<&str> {
+    let main = document.pointer("/sections/main")?.as_array()?;
+    main.iter().find_map(|step| step.pointer("/ai/post_prompt_url")?.as_str())
 }
 
 /// What the tokens of functions say beside this URL of a summary.
