@@ -149,11 +149,6 @@ fn prompts(known: &Known<'_, '_>) -> Lines {
             (State::NotMet, "`functions.default: { publish: false }` would publish only what a policy names".to_owned())
         }
     };
-    let boundaries = PromptSection::security_boundaries();
-    let bounded = match agents().all(|(_, agent)| agent.prompt.append.contains(&boundaries)) {
-        true => met("`prompt.append`: `security_boundaries` is in every prompt"),
-        false => untold("the prompts are the agents' own; `prompt.append: [security_boundaries]` adds to them"),
-    };
     vec![
         line("Security boundaries defined in prompts", bounded.clone()),
         line("Confirmation required for sensitive actions", confirmed),
