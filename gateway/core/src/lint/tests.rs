@@ -213,9 +213,4 @@ fn the_checklist_has_each_line_of_the_guide() {
         assert_eq!(state(other, process_of_other, line), State::NotMet, "{line}");
     }
     assert_eq!(state(POLICY, process(), "Confirmation"), State::NotMet, "`transfer_funds` has limits alone");
-    let bounded = format!("{POLICY}prompt: {{ append: [security_boundaries] }}\n");
-    for line in ["Security boundaries", "System prompt"] {
-        assert_eq!(state(&bounded, process(), line), State::Met, "{line}");
-        assert_eq!(state(POLICY, process(), line), State::Untold, "the agent's own prompts may have them: {line}");
-    }
 }
