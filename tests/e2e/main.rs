@@ -18,6 +18,7 @@ mod examples;
 mod framing;
 mod functions;
 mod headers;
+mod https;
 mod init_doctor;
 mod limits;
 mod records;

@@ -98,6 +98,11 @@ impl Policy {
         Self { path: path.to_owned(), ..self }
     }
 
+    /// Of an agent that is asked by TLS.
+    pub(crate) fn by_https(self) -> Self {
+        Self { upstream: self.upstream.replace("http://", "https://"), ..self }
+    }
+
     /// The path at the agent that stands for the one at the gateway.
     pub(crate) fn with_upstream_path(mut self, path: &str) -> Self {
         self.upstream.push_str(path);
