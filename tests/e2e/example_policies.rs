@@ -431,6 +431,12 @@ fn the_strictest_policy_lets_one_function_through_signed_and_once() {
         let document = platform.fetch(&call);
         assert_eq!(names(&document), ["get_balance"], "{sdk:?}");
         assert!(!document.text.contains("api.example.com"), "{sdk:?}");
+        let prompt = document.ai()["prompt"].to_string();
+        assert!(
+            prompt.contains("Security Boundaries") && prompt.contains("Confirmation Protocol"),
+            "{sdk:?}: {prompt}"
+        );
+        assert_eq!(document.json["sections"]["main"][0]["answer"]["max_duration"], 600, "{sdk:?}");
         let talk = Talk::new(gateway, document, call);
         let own = json!({ "account": ACCOUNT });
         let unsigned = tap.stays_silent("unsigned", || talk.request("get_balance", &own).send());

@@ -215,7 +215,8 @@ fn path(field: Field<'_>, folder: &Path, default: &str) -> PathBuf {
         if text.is_empty() || text.contains('\0') {
             Err("write a path, like `policies/`")
         } else {
-            Ok(folder.join(text))
+            // Without `.` and slashes at the end, which would stand in what is told of files there.
+            Ok(folder.join(text).components().collect())
         }
     });
     parsed.unwrap_or_else(|| folder.join(default))
