@@ -238,7 +238,9 @@ impl Called<'_> {
             questions.push(of(Rule::Requires, check, Reason::Precondition, &rules.say.precondition));
         }
         if rules.once {
-            let fact = self.fact("once", &[self.function(), &self.by_meaning(checked)]);
+            let meant = self.by_meaning(checked);
+            inputs.meant_otherwise = checked.learned.is_some() && meant != self.by_themselves();
+            let fact = self.fact("once", &[self.function(), &meant]);
             let check = Check::Once { fact, expiry: self.expiry };
             questions.push(of(Rule::Once, check, Reason::Repeated, &rules.say.repeated));
         }

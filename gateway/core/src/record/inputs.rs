@@ -9,6 +9,8 @@ pub struct Inputs {
     pub published_fits: Option<bool>,
     /// What was forgiven then, if it wasn't all that there is.
     pub lenient: Option<String>,
+    /// Whether the arguments, for `once`, mean something else by that schema than without it.
+    pub meant_otherwise: bool,
     /// For each pin, as `argument=fact`, whether it held.
     pub pins: Vec<(String, bool)>,
     /// What code was given.

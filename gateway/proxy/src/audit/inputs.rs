@@ -14,6 +14,8 @@ pub(super) struct Line<'i> {
     published_fits: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lenient: Option<&'i str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    meant_otherwise: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pins: BTreeMap<&'i str, bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +46,7 @@ impl<'i> Line<'i> {
             unseen: inputs.unseen.iter().map(|seen| (format!("{}:{}", seen.key, hex(seen.rule)), seen.fits)).collect(),
             published_fits: inputs.published_fits,
             lenient: inputs.lenient.as_deref(),
+            meant_otherwise: inputs.meant_otherwise,
             pins: by_name(&inputs.pins),
             code: inputs.code.map(CodeSeen::as_str),
             heard: inputs.heard.map(|heard| Heard {

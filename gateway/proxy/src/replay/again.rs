@@ -90,6 +90,8 @@ pub(super) enum Verdict {
     OfRefusedCall,
 }
 
+const SAME_ARGUMENTS: &str = "whether its arguments are those of before: the log doesn't have them as they were taken";
+
 const LEFT_BEFORE: &str = "its document left before the log begins";
 
 // === impl Again ===
@@ -298,15 +300,14 @@ impl Again {
             return Ok((verdict, later));
         }
         let verdict = compare(record, &decided, is_known, &known.doubts);
-        let Some(rule) = self.mistaken_identity(&known, &verdict, &decided, was) else {
+        let Some(rule) = mistaken_identity(record, &known, &verdict, &decided, was) else {
             return Ok((verdict, self.what_comes(at, record, decided, call, name, was)));
         };
         // It counts, though the rule would refuse it here.
         known.leave_out(rule);
         let again = (was == Was::Permitted).then(|| self.rehearsal.call_function(&sheet, &known.function(record)));
         let later = again.transpose()?.and_then(|decided| self.what_comes(at, record, decided, call, name, was));
-        let why = "whether its arguments are those of before: they were redacted, or too long to be written";
-        Ok((Verdict::Undecidable(Some(rule), why), later))
+        Ok((Verdict::Undecidable(Some(rule), SAME_ARGUMENTS), later))
     }
 
     fn rules(&self, agent: &AgentName, name: &FunctionName) -> anyhow::Result<FunctionRules> {
@@ -342,16 +343,6 @@ impl Again {
             unknown_answers: &unknown_answers,
         };
         Ok(Known::of(record, name, rules, &around))
-    }
-
-    /// The rule by which a difference comes from arguments that look the same, or other ones, because they aren't whole.
-    fn mistaken_identity(&self, known: &Known, verdict: &Verdict, decided: &Decided, was: Was) -> Option<Rule> {
-        if known.is_whole || !matches!(verdict, Verdict::Different { .. }) {
-            return None;
-        }
-        let old = if let Was::Refused(reason) = was { Some(reason) } else { None };
-        let by = |rule| [Some(decided.reason()), old].into_iter().flatten().any(|reason| is_of(reason, rule));
-        [Rule::Once, Rule::Confirm].into_iter().find(|rule| by(*rule))
     }
 
     /// What comes of a request that is let through, as far as the log tells.
@@ -399,6 +390,17 @@ impl Again {
         };
         Some((record.answered_at(at), Later { permit, facts, came }))
     }
+}
+
+/// The rule by which a difference comes from arguments that look the same as others, or unlike them, as far as the log tells.
+fn mistaken_identity(record: &Record, known: &Known, verdict: &Verdict, decided: &Decided, was: Was) -> Option<Rule> {
+    if !matches!(verdict, Verdict::Different { .. }) {
+        return None;
+    }
+    let old = if let Was::Refused(reason) = was { Some(reason) } else { None };
+    let by = |rule| [Some(decided.reason()), old].into_iter().flatten().any(|reason| is_of(reason, rule));
+    let is_unsure = |rule: &Rule| !known.is_whole || (*rule == Rule::Once && record.inputs.meant_otherwise);
+    [Rule::Once, Rule::Confirm].into_iter().filter(is_unsure).find(|rule| by(*rule))
 }
 
 fn compare(record: &Record, decided: &Decided, is_known: bool, doubts: &[Doubt]) -> Verdict {

@@ -102,7 +102,7 @@ impl Known {
             known.doubt(Rule::Requires, "the answer of the function that it requires is not in the log");
         }
         known.take_turns(record, rules);
-        known.arguments = arguments.map(told);
+        known.arguments = arguments.map(|arguments| told(&arguments, text));
         known
     }
 
@@ -290,10 +290,12 @@ fn insert(data: &mut Map<String, Value>, path: &[String], value: Value) {
     }
 }
 
-/// As JSON; what was no JSON when it came is none here either.
-fn told(arguments: Value) -> String {
-    match arguments {
-        Value::String(text) if text == sanitize::REDACTED => "no JSON".to_owned(),
-        arguments => arguments.to_string(),
+/// As JSON, and as it was written if it is that; what was no JSON when it came is none here either.
+fn told(arguments: &Value, written: Option<&str>) -> String {
+    let as_written = written.filter(|text| serde_json::from_str::<Value>(text).is_ok_and(|value| value == *arguments));
+    match (arguments, as_written) {
+        (Value::String(text), _) if text == sanitize::REDACTED => "no JSON".to_owned(),
+        (_, Some(written)) => written.to_owned(),
+        (arguments, None) => arguments.to_string(),
     }
 }

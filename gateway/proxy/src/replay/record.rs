@@ -57,6 +57,8 @@ pub(super) struct Inputs {
     pub(super) published_fits: Option<bool>,
     pub(super) lenient: Option<String>,
     #[serde(default)]
+    pub(super) meant_otherwise: bool,
+    #[serde(default)]
     pub(super) pins: BTreeMap<String, bool>,
     pub(super) code: Option<String>,
     pub(super) heard: Option<Heard>,

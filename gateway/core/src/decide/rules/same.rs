@@ -10,6 +10,7 @@ use super::{Called, Checked};
 use crate::{
     decide::judge::Arguments,
     json::{Member, Node, quote},
+    schema::{self, Leniencies},
 };
 
 // === impl Called ===
@@ -38,6 +39,13 @@ impl Called<'_> {
         let Value::Object(arguments) = &checked.arguments else { return self.as_written() };
         let counts = |name: &str, value: &Value| !value.is_null() && !self.is_code(name) && !checked.ignores(name);
         meant(arguments, counts).to_string()
+    }
+
+    /// The same where nothing is known of schemas.
+    pub(super) fn by_themselves(&self) -> String {
+        let arguments = self.arguments.and_then(Arguments::node);
+        let arguments = schema::check(arguments, None, None, &Leniencies::NONE).unwrap_or_default();
+        self.by_meaning(&Checked { arguments, learned: None, own: None })
     }
 
     fn is_code(&self, argument: &str) -> bool {
