@@ -45,6 +45,19 @@ fn each_example_has_its_tests() {
     }
 }
 
+#[test]
+fn the_pages_example_is_one() {
+    let page = include_str!("../../policies/README.md");
+    let start = page.find("policy: ../examples/bank.yaml").expect("the example");
+    let (example, _) = page[start..].split_once("```").expect("its end");
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tests.yaml");
+    fs::write(&path, example.replace("..", policies)).expect("tests");
+    let tally = try_files(&[path], None, |_| ()).expect("tests without a mistake");
+    assert_eq!((tally.passed, tally.failures), (1, Vec::new()));
+}
+
 const POLICY: &str = r#"
 agent: bank
 upstream: { url: "http://127.0.0.1:3000", username_env: AGENT_USER, password_env: AGENT_PASSWORD, signing_key_env: AGENT_KEY }

@@ -462,6 +462,23 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_page_explains_every_field() {
+        let page = include_str!("../../../policies/README.md");
+        let (_, page) = page.split_once("# The audit log").unwrap();
+        for source in [include_str!("audit.rs"), include_str!("audit/inputs.rs")] {
+            let (_, line) = source.split_once("struct Line<").unwrap();
+            let (line, _) = line.split_once("\n}").unwrap();
+            let names =
+                line.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": ")).map(|(name, _)| name);
+            let names: Vec<_> = names.collect();
+            assert!(names.len() > 5, "{names:?}");
+            for name in names {
+                assert!(page.contains(&format!("`{name}`")), "policies/README.md lacks `{name}`");
+            }
+        }
+    }
+
+    #[test]
     fn a_log_that_was_moved_away_goes_on_in_a_new_file() {
         let folder = tempfile::tempdir().unwrap();
         let [path, moved] = ["audit.jsonl", "audit.1.jsonl"].map(|name| folder.path().join(name));
