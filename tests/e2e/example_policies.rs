@@ -461,3 +461,21 @@ fn the_strictest_policy_lets_one_function_through_signed_and_once() {
         assert_eq!(talk.reason(&late), "call_ended", "{sdk:?}");
     }
 }
+
+#[test]
+fn whoever_guesses_codes_of_the_bank_is_locked_out_for_a_while() {
+    let stage = Stage::of("bank.yaml", "bank", Sdk::Python, &[true]);
+    let call = Call::new();
+    let talk = Talk::new(&stage.gateway, stage.gateway.platform().fetch(&call), call);
+    talk.said("verify_caller", &json!({ "account": ACCOUNT, "passphrase": "swordfish" }));
+    let mut transfer = json!({ "from_account": ACCOUNT, "to_account": "1112223333", "amount": 5000 });
+    transfer["verification_code"] = json!(code(50));
+    let guess = || talk.reason(&stage.tap.stays_silent("a wrong code", || talk.ask("transfer_funds", &transfer)));
+    let reasons: Vec<_> = (0..6).map(|_| guess()).collect();
+    assert_eq!(reasons, ["code_wrong", "code_wrong", "code_wrong", "code_locked", "code_locked", "code_locked"]);
+    let balance = || talk.reason(&talk.ask("get_balance", &json!({ "account": ACCOUNT })));
+    until("the caller is locked out", || (balance() == "emergency").then_some(()));
+    let again = talk.call.again();
+    let begun = stage.tap.stays_silent("another call", || stage.gateway.platform().fetch_request("", &again).send());
+    assert_eq!(begun.last_words().as_deref(), Some("This service is temporarily unavailable."));
+}
