@@ -6,6 +6,14 @@ pub use inputs::{CodeSeen, Heard, Inputs, Unseen};
 
 use crate::id::{CallerDigest, DocumentId};
 
+/// How much of a foreign word is written down, in characters.
+const MAX_NOTED: usize = 256;
+
+/// A word of a body's as it is written down: one that is longer is cut, so that no record gets as long as a body.
+pub(crate) fn noted(word: &str) -> String {
+    word.chars().take(MAX_NOTED).collect()
+}
+
 /// How the person on the other end is talked to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {
@@ -282,6 +290,12 @@ impl Bypass {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_words_are_cut() {
+        assert_eq!(noted("call-1"), "call-1");
+        assert_eq!(noted(&"ü".repeat(1000)), "ü".repeat(256));
+    }
 
     #[test]
     fn the_operators_page_explains_every_way_around() {

@@ -26,7 +26,7 @@ use crate::{
     json::Node,
     keys::Key,
     policy::{Agent, Exposed, Policies, Unbound},
-    record::{Facts, Medium},
+    record::{Facts, Medium, noted},
     route::Method,
     signature::Made,
     switches::Switches,
@@ -154,7 +154,7 @@ fn judge_callback(
     refuse_function(&parsed, facts)?;
     let kind = if admitted.route == Route::Summary { Kind::Summary } else { Kind::Debug };
     let ids = call::call_ids(&parsed, kind);
-    facts.call_id = ids.first().map(|id| (*id).to_owned());
+    facts.call_id = ids.first().map(|id| noted(id));
     let (token, bound) = verified(admitted, policies, "", &ids, moment, facts)?;
     let mut questions = Vec::from_iter(bound.question);
     let is_summary = kind == Kind::Summary;
@@ -187,7 +187,7 @@ fn refuse_function(body: &Node<'_>, facts: &mut Facts) -> Result<(), Reason> {
         return Err(Reason::TokenMismatch);
     }
     let Some(function) = body.get("function") else { return Ok(()) };
-    facts.function = function.as_str().map(str::to_owned);
+    facts.function = function.as_str().map(noted);
     Err(Reason::TokenMismatch)
 }
 

@@ -10,7 +10,7 @@ use crate::{
         rewrite::{Lineage, seconds},
     },
     policy::{Agent, Policies},
-    record::{Facts, Medium, Rule},
+    record::{Facts, Medium, Rule, noted},
     switches::{Asked, Switches},
     token::{Kind, VerifiedToken},
     verdict::Reason,
@@ -63,9 +63,9 @@ pub(super) fn judge_fetch(
 }
 
 fn note(call: Option<&CallFacts<'_>>, facts: &mut Facts) {
-    facts.call_id = call.and_then(|call| call.call_id).map(str::to_owned);
+    facts.call_id = call.and_then(|call| call.call_id).map(noted);
     facts.caller = call.and_then(|call| call.caller.number()).map(str::to_owned);
-    facts.called = call.and_then(|call| call.called).map(str::to_owned);
+    facts.called = call.and_then(|call| call.called).map(noted);
     facts.medium = call.map(|call| call.medium).unwrap_or_default();
 }
 

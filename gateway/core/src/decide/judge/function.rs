@@ -18,7 +18,7 @@ use crate::{
     json::{Edits, Node},
     keys::Key,
     policy::Policies,
-    record::{Facts, Rule},
+    record::{Facts, Rule, noted},
     switches::{Asked, Switches},
     token::{self, Binding, Kind, VerifiedToken},
     verdict::Reason,
@@ -39,7 +39,7 @@ pub(super) fn judge_function(
     let function = named.ok_or(Reason::FunctionMissing)?;
     facts.function = Some(function.to_string());
     let ids = call::call_ids(&parsed, Kind::Tool);
-    facts.call_id = ids.first().map(|id| (*id).to_owned());
+    facts.call_id = ids.first().map(|id| noted(id));
     let text = std::str::from_utf8(body).map_err(|_| Reason::BodyNotJson)?;
     let arguments = arguments_of(&parsed)?;
     let own_rules = agent.functions.rules(function.as_str());
