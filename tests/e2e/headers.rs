@@ -89,6 +89,13 @@ fn the_agent_gets_the_gateways_headers_and_no_others() {
             let id = request.header("x-request-id").expect("the gateway names each request");
             assert_ne!(id, "chosen-by-the-client");
         }
+        for kind in ["application/x-www-form-urlencoded", "application/json; charset=utf-16", "text/xml"] {
+            let mut request = document.function_request(&call, "get_balance", &json!({ "account": kind }));
+            request.headers.retain(|(name, _)| name != "Content-Type");
+            assert!(request.header("Content-Type", kind).send().response().starts_with("Balance of "), "{sdk:?}");
+            let seen = tap.seen();
+            assert_eq!(seen.last().expect("it was asked").header("content-type"), Some("application/json"), "{kind}");
+        }
         assert_eq!((seen[0].target.as_str(), seen[1].target.split('?').next()), ("/bank", Some(sdk.swaig_path())));
     }
 }

@@ -278,8 +278,11 @@ fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result
         request.insert_header(header::ACCEPT_ENCODING, "identity")?;
         request.insert_header(X_FORWARDED_HOST, host)?;
         request.insert_header(X_FORWARDED_PROTO, if upstream.https { "https" } else { "http" })?;
+        // In another character set, or as a form, the same bytes say something else.
+        let json = (permit.is_of_json() && length > 0).then_some(HeaderValue::from_static("application/json"));
+        let content_type = if json.is_some() { &json } else { &envelope.content_type };
         let copied = [
-            (header::CONTENT_TYPE, &envelope.content_type),
+            (header::CONTENT_TYPE, content_type),
             (header::ACCEPT, &envelope.accept),
             (header::USER_AGENT, &envelope.user_agent),
         ];

@@ -140,6 +140,14 @@ impl Permit {
         self.route
     }
 
+    /// Whether a body was read as JSON, so that it is to be read as nothing else.
+    pub fn is_of_json(&self) -> bool {
+        match self.route {
+            Route::Swml | Route::Swaig | Route::Includes | Route::Summary | Route::Debug => true,
+            Route::Callback | Route::Asset | Route::Health | Route::Exposed | Route::Open | Route::Unknown => false,
+        }
+    }
+
     /// Whether the gateway knows who asks. Only then its own credentials go with the request.
     pub fn is_authenticated(&self) -> bool {
         self.route != Route::Open
