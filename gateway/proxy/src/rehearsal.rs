@@ -24,13 +24,13 @@ use swaigate_core::{
     signature::Carried,
     switches::Switches,
     time::Timestamp,
-    verdict::{Reason, Reply, Route},
+    verdict::{Reason, Reply},
 };
 use tokio::runtime::{self, Runtime};
 
 pub use self::{
     bodies::{Function, Turn},
-    cast::{Cast, FIXED_CODE, Published, Without},
+    cast::{Cast, Published, Without},
     sheet::{Sheet, document},
     stand_ins::StandIns,
 };
@@ -104,8 +104,6 @@ pub struct Played {
     pub reason: Reason,
     /// What is answered.
     pub reply: Reply,
-    /// What was asked for.
-    pub route: Route,
     /// What was learned.
     pub facts: Facts,
     /// What the answer taught: see [`Rehearsal::learn`].
@@ -270,13 +268,7 @@ impl Rehearsal {
             body: body.as_bytes(),
         };
         match decide::release(permit, &self.policies, &answer, &mut facts) {
-            Ok(released) => Played {
-                reason: Reason::Ok,
-                reply: released.reply,
-                route: permit.route(),
-                facts,
-                lessons: released.lessons,
-            },
+            Ok(released) => Played { reason: Reason::Ok, reply: released.reply, facts, lessons: released.lessons },
             Err(denial) => Played::refused(&denial, facts),
         }
     }
@@ -372,7 +364,7 @@ impl Decided {
 impl Played {
     /// A refusal, as it is answered.
     pub fn refused(denial: &Denial, facts: Facts) -> Self {
-        Self { reason: denial.reason, reply: denial.reply(), route: denial.route, facts, lessons: Vec::new() }
+        Self { reason: denial.reason, reply: denial.reply(), facts, lessons: Vec::new() }
     }
 
     /// The answer's text.

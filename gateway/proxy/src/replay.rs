@@ -8,6 +8,7 @@ mod known;
 mod order;
 mod record;
 mod report;
+mod verdict;
 
 use std::{
     fs::File,

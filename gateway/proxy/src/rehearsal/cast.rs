@@ -16,7 +16,7 @@ use swaigate_core::{
 use crate::random;
 
 /// The fixed code that is right where [`Cast::knows_codes`].
-pub const FIXED_CODE: &str = "424242";
+const FIXED_CODE: &str = "424242";
 
 /// The key of time-based codes there, in base32.
 const CODE_KEY: &str = "ONSWCYLQNFXGOIDPMYQGCIDSMVUGKYLS";

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use swaigate_core::{
-    id::{AgentName, DocumentId},
+    id::AgentName,
     policy::Agent,
     route::Target,
     time::Timestamp,
@@ -53,11 +53,6 @@ impl Sheet {
     /// The same with what the agent really answered, as it left.
     pub fn with_document(self, released: &str) -> Self {
         Self { released: serde_json::from_str(released).ok(), ..self }
-    }
-
-    /// The document's identity.
-    pub fn document(&self) -> DocumentId {
-        self.claims.document
     }
 
     /// Whether the document, as it left, has this function, with whatever URL.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use serde_json::{Value, json};
 use swaigate_core::record::Rule;
 
-use super::{again::Verdict, record::Record};
+use super::{record::Record, verdict::Verdict};
 
 /// What came of a replay.
 #[derive(Debug, Default)]
