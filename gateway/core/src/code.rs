@@ -170,8 +170,7 @@ fn code_of(key: &Secret, step: u64) -> Secret {
 // === impl Proof ===
 
 impl Proof {
-    /// The time step whose code it was, of a time-based one: it must not be used twice (RFC 6238, 5.2), nor an earlier one
-    /// after it.
+    /// The time step whose code it was, of a time-based one: it must not be used twice (RFC 6238, 5.2).
     pub fn step(&self) -> Option<u64> {
         self.step
     }
