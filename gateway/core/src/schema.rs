@@ -107,7 +107,11 @@ pub fn check(
         let Some(schema) = schema else { continue };
         let by = |violation: Violation| Violation { of: Some(author), ..violation };
         schema.shape.coerce_arguments(&mut arguments, lenient).map_err(by)?;
-        schema.validator.validate(&arguments).map_err(|error| by(Violation::of(&error)))?;
+        // To be sure that there is no error costs less than to look for one.
+        if !schema.validator.is_valid(&arguments) {
+            let found = schema.validator.validate(&arguments).err().map(|error| Violation::of(&error));
+            return Err(by(found.unwrap_or_else(|| Violation::new(None, "type"))));
+        }
     }
     let twin = own.and_then(|own| own.shape.twin(&arguments));
     twin.map_or(Ok(()), |name| Err(Violation::new(Some(name), "properties")))?;

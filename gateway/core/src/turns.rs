@@ -102,6 +102,12 @@ impl Phrase {
 
 /// The words of a text as they are compared: in one form of Unicode and one case, `don't` as `dont`.
 fn words_of(text: &str) -> Vec<String> {
+    if text.is_ascii() {
+        // It has one form.
+        let heard: String = text.chars().filter(|c| !is_silent(*c)).map(|c| c.to_ascii_lowercase()).collect();
+        let words = heard.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        return words.map(str::to_owned).collect();
+    }
     let folded =
         |text: &str| -> String { text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect() };
     let text = ComposingNormalizerBorrowed::new_nfkc().normalize(text);
