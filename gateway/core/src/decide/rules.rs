@@ -227,7 +227,7 @@ impl Called<'_> {
     /// What depends on other calls, the confirmation last.
     fn questions(&self, checked: &Checked, code: Option<CodeGiven>, inputs: &mut Inputs) -> Vec<Question> {
         let rules = self.rules;
-        let mut questions = Vec::new();
+        let mut questions = Vec::with_capacity(8);
         let of = |rule, check, reason, sentence: &str| {
             Question::of(rule, rules.is_shadow(rule), check, reason).saying(sentence)
         };

@@ -50,7 +50,9 @@ pub(super) fn judge_function(
     facts.schema = Some(claims.schema).filter(|digest| *digest != [0; 8]);
     let (caller, named) = caller_digests(&parsed, &token, bound.key, facts);
     let (call, expiry) = (bound.call, claims.expiry);
-    let mut questions = Vec::from_iter(bound.question);
+    // As many as an ordinary policy asks.
+    let mut questions = Vec::with_capacity(16);
+    questions.extend(bound.question);
     let mut sought = Vec::new();
     if claims.kind != Kind::Hook {
         let asker = Asker { agent, caller, call: Some(call), function: Some(&function), client: admitted.client };
