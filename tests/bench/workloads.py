@@ -157,13 +157,13 @@ def function_call(number, function, argument, more):
 
 # Rules that a function call passes, all of those that there are. A confirmation passes once, so it is in shadow: it is
 # asked for, decided and recorded all the same.
-RULES = """
+RULES_FOR_CALLS = """
 callers: { unidentified: shared, deny: ["+1900*", "+1976*"] }
 limits:
   - { per: caller, allow: 1000000, every: 1s }
   - { per: call, allow: 1000000, every: 1s }
   - { per: agent, allow: 1000000, every: 1s }
-calls: { per_caller: { allow: 1000000, every: 1s }, concurrent: 1000000, concurrent_per_caller: 1000000, max_duration: 1h }
+calls: { per_caller: { allow: 1000000, every: 1s }, concurrent: 1000000, concurrent_per_caller: 1000000 }
 functions:
   default: { limits: [{ per: caller, allow: 1000000, every: 1s }] }
   get_balance:
@@ -184,13 +184,17 @@ functions:
     limits: [{ per: [caller, function], allow: 1000000, every: 1s }]
     confirm: { say: "Read the balance of {account_type}?", words: [confirm, "yes"] }
     shadow: [confirm]
+detect:
+  - { name: rate, on: functions, per: caller, more_than: 1000, every: 1s }
+  - { name: after_hours, on: functions, per: caller, outside: { zone: UTC, open: ["00:00-24:00"] }, more_than: 5, every: 1h }
+  - { name: large, on: functions, function: get_balance, when: { required: [amount] }, per: caller, more_than: 5, every: 1h }
+"""
+
+# And rules for what the agent says.
+RULES = RULES_FOR_CALLS + """
 destinations: { allow: ["+1*", "sip:*@example.com"], deny: ["+1900*"] }
 verbs: { deny: [tap, stream] }
 egress: { allow: ["api.example.com"] }
 prompt: { append: [security_boundaries, confirmation] }
 responses: { redact: [card_number, ssn, email, phone] }
-detect:
-  - { name: rate, on: functions, per: caller, more_than: 1000, every: 1s }
-  - { name: after_hours, on: functions, per: caller, outside: { zone: UTC, open: ["00:00-24:00"] }, more_than: 5, every: 1h }
-  - { name: large, on: functions, function: get_balance, when: { required: [amount] }, per: caller, more_than: 5, every: 1h }
 """
