@@ -162,7 +162,92 @@ reasons! {
     Internal => "internal",
 }
 
+/// What brings a reason about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The agent: it gave no answer that could be passed on.
+    Agent,
+    /// The agent's policy says so of the request, and nothing that is outside of it.
+    Policy,
+    /// Who asks or how, the gateway itself, or nothing.
+    Else,
+}
+
 impl Reason {
+    /// What brought it about.
+    pub fn cause(self) -> Cause {
+        match self {
+            Reason::AgentUnreachable
+            | Reason::AgentTimeout
+            | Reason::AgentBroken
+            | Reason::AgentUnauthorized
+            | Reason::AgentStatus
+            | Reason::AgentTooLarge
+            | Reason::AgentEncoded
+            | Reason::AgentNotJson
+            | Reason::UrlAmbiguous
+            | Reason::UrlForbidden
+            | Reason::VerbDenied
+            | Reason::DestinationDenied
+            | Reason::EgressDenied
+            | Reason::CredentialInDocument
+            | Reason::AnswerSlow => Cause::Agent,
+            Reason::TokenExpired
+            | Reason::TokenUnbound
+            | Reason::CallEnded
+            | Reason::Limited
+            | Reason::TooManyCalls
+            | Reason::FunctionDenied
+            | Reason::CallerDenied
+            | Reason::Closed
+            | Reason::InputForbidden
+            | Reason::ArgumentsInvalid
+            | Reason::SchemaUnknown
+            | Reason::ArgumentPinned
+            | Reason::Precondition
+            | Reason::ConfirmationAsked
+            | Reason::Repeated
+            | Reason::CodeMissing
+            | Reason::CodeWrong
+            | Reason::CodeLocked => Cause::Policy,
+            Reason::Ok
+            | Reason::NotFound
+            | Reason::MethodNotAllowed
+            | Reason::HeaderTooLarge
+            | Reason::BadRequest
+            | Reason::BodyTooLarge
+            | Reason::BodyTimeout
+            | Reason::ClientGone
+            | Reason::Overloaded
+            | Reason::AuditFull
+            | Reason::CredentialsMissing
+            | Reason::CredentialsWrong
+            | Reason::CredentialsUnchecked
+            | Reason::CredentialsLocked
+            | Reason::CredentialsForeign
+            | Reason::SignatureMissing
+            | Reason::SignatureWrong
+            | Reason::UnsignedGet
+            | Reason::BodyNotJson
+            | Reason::BodyDuplicateKey
+            | Reason::BodyTooDeep
+            | Reason::FunctionMissing
+            | Reason::ArgumentsDisagree
+            | Reason::TokenMissing
+            | Reason::TokenMalformed
+            | Reason::TokenKeyUnknown
+            | Reason::TokenMismatch
+            | Reason::TokenForeignCall
+            | Reason::Emergency
+            | Reason::Internal => Cause::Else,
+        }
+    }
+
+    /// Whether the agent gave no answer that could be passed on.
+    pub fn is_the_agents_fault(self) -> bool {
+        self.cause() == Cause::Agent
+    }
+
     /// Whether whoever sent the request failed to prove who that is. Who sent no proof at all has not tried: clients ask
     /// without credentials first, to see whether they are needed. Who has to wait after wrong ones has.
     pub fn is_failed_authentication(self) -> bool {

@@ -6,6 +6,11 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
+/// A wait in whole seconds, as `Retry-After` tells it: rather too long than too short.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 impl Timestamp {
     /// Whole seconds since the epoch, as tokens carry them; saturates in the year 2106.
     pub fn unix_seconds(self) -> u32 {

@@ -9,6 +9,7 @@ use crate::{
     record::{Facts, Medium},
     route::Method,
     signature::Made,
+    time::whole_seconds,
     verdict::{Reason, Route},
 };
 
@@ -112,7 +113,7 @@ fn refused(plan: &Plan, refusal: Refusal) -> Denial {
     let Some(question) = plan.questions().get(check) else { return plan.deny(Reason::Internal) };
     let is_locked = question.reason == Reason::CodeWrong && !wait.is_zero();
     let reason = if is_locked { Reason::CodeLocked } else { question.reason };
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let seconds = whole_seconds(wait);
     let denial = plan.deny(reason);
     Denial {
         retry_after: (seconds > 0).then_some(seconds),

@@ -7,7 +7,7 @@ use swaigate_core::{
     basic::Fingerprint,
     decide::{Admitted, Denial, Pending},
     record::Facts,
-    time::Timestamp,
+    time::{Timestamp, whole_seconds},
     verdict::Reason,
 };
 use tokio::time::timeout;
@@ -44,10 +44,6 @@ pub(super) async fn verify(
 fn check_wait(app: &App, pending: &Pending, client: Option<IpAddr>) -> Result<(), Denial> {
     let Some(wait) = app.failures.wait(client, clock::now()) else { return Ok(()) };
     Err(Denial { retry_after: Some(whole_seconds(wait)), ..pending.deny(Reason::CredentialsLocked) })
-}
-
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// Remembers where wrong credentials came from. Those that nobody looked at say nothing.

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use swaigate_core::{
+    reason::{Cause, Reason},
     record::{Medium, Rule},
     time::Timestamp,
-    verdict::Reason,
 };
 
 /// One line of the log. What isn't there wasn't learned.
@@ -130,7 +130,7 @@ impl Record {
         match self.reason() {
             _ if self.permitted => Was::Permitted,
             Some(Reason::Ok) => Was::Permitted,
-            Some(reason) if is_the_policys(reason) => Was::Refused(reason),
+            Some(reason) if reason.cause() == Cause::Policy => Was::Refused(reason),
             Some(_) | None => Was::Else,
         }
     }
@@ -151,73 +151,4 @@ impl Record {
 pub(super) fn is_asked_of_requests(rule: &str) -> bool {
     let of_answers = [Rule::Destinations, Rule::Verbs, Rule::Egress, Rule::Detect];
     !of_answers.iter().any(|known| known.as_str() == rule)
-}
-
-/// Whether the agent's policy says so of a request, and nothing that is outside of it.
-fn is_the_policys(reason: Reason) -> bool {
-    match reason {
-        Reason::TokenExpired
-        | Reason::TokenUnbound
-        | Reason::CallEnded
-        | Reason::Limited
-        | Reason::TooManyCalls
-        | Reason::FunctionDenied
-        | Reason::CallerDenied
-        | Reason::Closed
-        | Reason::InputForbidden
-        | Reason::ArgumentsInvalid
-        | Reason::SchemaUnknown
-        | Reason::ArgumentPinned
-        | Reason::Precondition
-        | Reason::ConfirmationAsked
-        | Reason::Repeated
-        | Reason::CodeMissing
-        | Reason::CodeWrong
-        | Reason::CodeLocked => true,
-        Reason::Ok
-        | Reason::NotFound
-        | Reason::MethodNotAllowed
-        | Reason::HeaderTooLarge
-        | Reason::BadRequest
-        | Reason::BodyTooLarge
-        | Reason::BodyTimeout
-        | Reason::ClientGone
-        | Reason::Overloaded
-        | Reason::AuditFull
-        | Reason::CredentialsMissing
-        | Reason::CredentialsWrong
-        | Reason::CredentialsUnchecked
-        | Reason::CredentialsLocked
-        | Reason::CredentialsForeign
-        | Reason::SignatureMissing
-        | Reason::SignatureWrong
-        | Reason::UnsignedGet
-        | Reason::BodyNotJson
-        | Reason::BodyDuplicateKey
-        | Reason::BodyTooDeep
-        | Reason::FunctionMissing
-        | Reason::ArgumentsDisagree
-        | Reason::TokenMissing
-        | Reason::TokenMalformed
-        | Reason::TokenKeyUnknown
-        | Reason::TokenMismatch
-        | Reason::TokenForeignCall
-        | Reason::Emergency
-        | Reason::AgentUnreachable
-        | Reason::AgentTimeout
-        | Reason::AgentBroken
-        | Reason::AgentUnauthorized
-        | Reason::AgentStatus
-        | Reason::AgentTooLarge
-        | Reason::AgentEncoded
-        | Reason::AgentNotJson
-        | Reason::UrlAmbiguous
-        | Reason::UrlForbidden
-        | Reason::CredentialInDocument
-        | Reason::VerbDenied
-        | Reason::DestinationDenied
-        | Reason::EgressDenied
-        | Reason::AnswerSlow
-        | Reason::Internal => false,
-    }
 }
