@@ -39,7 +39,7 @@ pub use release::{AgentAnswer, Released, release};
 pub use stream::{AgentHead, release_head};
 
 use crate::{
-    policy::{Agent, Limit, Sentences},
+    policy::{Agent, FunctionRules, Limit, Sentences},
     record::Medium,
     verdict::{self, RateLimit, Reason, Reply, Route},
 };
@@ -58,7 +58,9 @@ pub struct Denial {
     pub retry_after: Option<u64>,
     /// How the caller is talked to.
     pub medium: Medium,
-    /// What the caller hears, if it isn't the agent's sentence for the reason.
+    /// The function's rules, if the caller hears its words and not the agent's.
+    pub rules: Option<Arc<FunctionRules>>,
+    /// What the caller hears, if it isn't their sentence for the reason.
     pub sentence: Option<String>,
     /// The limit that is reached, if it is one.
     pub quota: Option<Limit>,
@@ -77,6 +79,7 @@ impl Denial {
             agent: None,
             retry_after: None,
             medium: Medium::default(),
+            rules: None,
             sentence: None,
             quota: None,
             watched: Vec::new(),
@@ -91,6 +94,7 @@ impl Denial {
             agent: Some(Arc::clone(agent)),
             retry_after: None,
             medium: Medium::default(),
+            rules: None,
             sentence: None,
             quota: None,
             watched: Vec::new(),
@@ -100,7 +104,8 @@ impl Denial {
     /// What is answered.
     pub fn reply(&self) -> Reply {
         let unnamed = Sentences::default();
-        let say = self.agent.as_ref().map_or(&unnamed, |agent| &agent.say);
+        let of_agent = self.agent.as_ref().map_or(&unnamed, |agent| &agent.say);
+        let say = self.rules.as_ref().map_or(of_agent, |rules| &rules.say);
         let mut reply = verdict::reply(self.route, self.reason, (say, self.sentence.as_deref()), self.medium);
         if self.reason == Reason::MethodNotAllowed {
             reply.allow = Some(crate::route::methods(self.route).1);

@@ -22,10 +22,10 @@ pub struct Question {
     pub(super) rule: Option<Rule>,
     /// Why the request is refused if it fails.
     pub(super) reason: Reason,
-    /// What the caller hears then, if it isn't the agent's sentence for the reason.
+    /// Whether the caller hears the function's words then, and not the agent's.
+    pub(super) is_of_function: bool,
+    /// What the caller hears, if it isn't their sentence for the reason.
     pub(super) sentence: Option<String>,
-    /// The same, if it fails because it failed too often.
-    pub(super) locked: Option<String>,
 }
 
 /// A question to the state store. All of a plan's are answered at once, and a request that one of them refuses counts for
@@ -233,12 +233,12 @@ impl Question {
 
     /// One that no rule of a policy asks.
     pub(super) fn always(check: Check, reason: Reason) -> Self {
-        Self { check, is_shadow: false, rule: None, reason, sentence: None, locked: None }
+        Self { check, is_shadow: false, rule: None, reason, is_of_function: false, sentence: None }
     }
 
     /// One that a rule asks.
     pub(super) fn of(rule: Rule, is_shadow: bool, check: Check, reason: Reason) -> Self {
-        Self { check, is_shadow, rule: Some(rule), reason, sentence: None, locked: None }
+        Self { check, is_shadow, rule: Some(rule), reason, is_of_function: false, sentence: None }
     }
 
     /// The same, asked by another rule.
@@ -254,12 +254,13 @@ impl Question {
         }
     }
 
-    pub(super) fn saying(self, sentence: &str) -> Self {
-        Self { sentence: Some(sentence.to_owned()), ..self }
+    /// The same, asked by a rule of the function's own.
+    pub(super) fn of_function(self) -> Self {
+        Self { is_of_function: true, ..self }
     }
 
-    pub(super) fn saying_when_locked(self, sentence: &str) -> Self {
-        Self { locked: Some(sentence.to_owned()), ..self }
+    pub(super) fn saying(self, sentence: String) -> Self {
+        Self { sentence: Some(sentence), ..self }
     }
 }
 

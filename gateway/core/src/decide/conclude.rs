@@ -117,7 +117,8 @@ fn refused(plan: &Plan, refusal: Refusal) -> Denial {
     let denial = plan.deny(reason);
     Denial {
         retry_after: (seconds > 0).then_some(seconds),
-        sentence: if is_locked { &question.locked } else { &question.sentence }.clone().or(denial.sentence.clone()),
+        rules: plan.rules.clone().filter(|_| question.is_of_function),
+        sentence: question.sentence.clone(),
         quota: question.quota(),
         ..denial
     }

@@ -25,7 +25,7 @@ use crate::{
     id::{CallDigest, DocumentId, RepeatKey},
     json::Node,
     keys::Key,
-    policy::{Agent, Exposed, Policies, Unbound},
+    policy::{Agent, Exposed, FunctionRules, Policies, Unbound},
     record::{Facts, Medium, noted},
     route::Method,
     signature::Made,
@@ -60,6 +60,8 @@ pub struct Plan {
     pub(super) medium: Medium,
     pub(super) exposed: Option<Arc<Exposed>>,
     pub(super) sought: Vec<Sought>,
+    /// Those of the function that is called.
+    pub(super) rules: Option<Arc<FunctionRules>>,
     repeat: Option<RepeatKey>,
     questions: Vec<Question>,
 }
@@ -69,6 +71,8 @@ pub struct Plan {
 pub(super) struct Refused {
     pub(super) reason: Reason,
     pub(super) sentence: Option<String>,
+    /// The function's rules, if it is said in its words.
+    pub(super) rules: Option<Arc<FunctionRules>>,
 }
 
 /// Looks at a request's body.
@@ -97,10 +101,10 @@ pub fn judge(
         Route::Unknown => Err(Reason::NotFound.into()),
     };
     let medium = facts.medium;
-    let Judged { edited, lineage, redirect, repeat, mut questions, sought } = match judged {
+    let Judged { edited, lineage, redirect, repeat, mut questions, sought, rules } = match judged {
         Ok(judged) => judged,
-        Err(Refused { reason, sentence }) => {
-            return Err(Denial { medium, sentence, watched, ..admitted.deny(reason) });
+        Err(Refused { reason, sentence, rules }) => {
+            return Err(Denial { medium, sentence, rules, watched, ..admitted.deny(reason) });
         }
     };
     questions.extend(watched);
@@ -122,6 +126,7 @@ pub fn judge(
         medium,
         exposed,
         sought,
+        rules,
         repeat,
         questions,
     })
@@ -135,11 +140,19 @@ struct Judged {
     repeat: Option<RepeatKey>,
     questions: Vec<Question>,
     sought: Vec<Sought>,
+    rules: Option<Arc<FunctionRules>>,
 }
 
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
-        Self { reason, sentence: None }
+        Self { reason, sentence: None, rules: None }
+    }
+}
+
+impl Refused {
+    /// Refused by a rule of a function's own, in its words.
+    pub(super) fn by(rules: &Arc<FunctionRules>, reason: Reason) -> Self {
+        Self { reason, sentence: None, rules: Some(Arc::clone(rules)) }
     }
 }
 

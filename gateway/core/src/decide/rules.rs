@@ -34,7 +34,7 @@ use crate::{
 /// A function call, as its rules see it.
 pub(super) struct Called<'a> {
     pub(super) asker: &'a Asker<'a>,
-    pub(super) rules: &'a FunctionRules,
+    pub(super) rules: &'a Arc<FunctionRules>,
     pub(super) body: &'a Node<'a>,
     pub(super) arguments: Option<&'a Arguments<'a>>,
     pub(super) call: CallDigest,
@@ -77,32 +77,32 @@ pub(super) struct Ruled {
 /// # Errors
 /// The first that refuses the call, whatever the state store may say.
 pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts) -> Result<Ruled, Refused> {
-    let (rules, say) = (called.rules, &called.rules.say);
+    let rules = called.rules;
     let mut court = Court { rules, facts };
     if !called.admits_caller(&called.asker.agent.callers) {
         court.against_agent(called.asker.agent, Rule::Callers, Reason::CallerDenied)?;
     }
     if !rules.publish {
-        court.against(Rule::Publish, Reason::FunctionDenied, &say.disabled)?;
+        court.against(Rule::Publish, Reason::FunctionDenied)?;
     }
     if !called.admits_caller(&rules.callers) {
-        court.against(Rule::Callers, Reason::CallerDenied, &say.caller)?;
+        court.against(Rule::Callers, Reason::CallerDenied)?;
     }
     if rules.hours.as_ref().is_some_and(|hours| !hours.is_open(called.now)) {
-        court.against(Rule::Hours, Reason::Closed, &say.closed)?;
+        court.against(Rule::Hours, Reason::Closed)?;
     }
     let input = called.input_fault();
     court.unseen("input", ("input", None), input.is_ok());
     if let Err(fault) = input {
         court.facts.detail = Some(fault.to_string());
-        court.against(Rule::Input, Reason::InputForbidden, &about(&say.argument, None))?;
+        court.against_argument(Rule::Input, Reason::InputForbidden, None)?;
     }
     let checked = called.check_arguments(policies, &mut court)?;
     for pin in &rules.pin {
         let holds = called.is_pinned(pin);
         court.facts.inputs.pins.push((pin.told(), holds));
         if !holds {
-            court.against(Rule::Pin, Reason::ArgumentPinned, &about(&say.argument, Some(&pin.argument)))?;
+            court.against_argument(Rule::Pin, Reason::ArgumentPinned, Some(&pin.argument))?;
         }
     }
     let code = called.code_given(&mut court)?;
@@ -118,7 +118,7 @@ fn about(sentence: &str, argument: Option<&str>) -> String {
 
 /// Where rules refuse, or, in shadow, only note that they would.
 struct Court<'c> {
-    rules: &'c FunctionRules,
+    rules: &'c Arc<FunctionRules>,
     facts: &'c mut Facts,
 }
 
@@ -142,12 +142,19 @@ impl Court<'_> {
         Err(reason.into())
     }
 
-    fn against(&mut self, rule: Rule, reason: Reason, sentence: &str) -> Result<(), Refused> {
+    fn against(&mut self, rule: Rule, reason: Reason) -> Result<(), Refused> {
         if self.rules.is_shadow(rule) {
             self.facts.shadowed(rule, reason.as_str());
             return Ok(());
         }
-        Err(Refused { reason, sentence: Some(sentence.to_owned()) })
+        Err(Refused::by(self.rules, reason))
+    }
+
+    /// The same, where the sentence names an argument.
+    fn against_argument(&mut self, rule: Rule, reason: Reason, argument: Option<&str>) -> Result<(), Refused> {
+        let sentence = about(&self.rules.say.argument, argument);
+        let refused = self.against(rule, reason);
+        refused.map_err(|refused| Refused { sentence: Some(sentence), ..refused })
     }
 }
 
@@ -170,18 +177,18 @@ impl Called<'_> {
     }
 
     fn check_arguments(&self, policies: &Policies, court: &mut Court<'_>) -> Result<Checked, Refused> {
-        let (rules, say) = (&self.rules.arguments, &self.rules.say);
+        let rules = &self.rules.arguments;
         let arguments = self.arguments.and_then(Arguments::node);
         let is_checked = rules.own.is_some() || (rules.learned && self.schema != [0; 8]);
         if self.arguments.is_some() && arguments.is_none() && is_checked {
             // The model wrote no JSON: an agent may read it as it likes, so nothing can be vouched for.
-            court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, None))?;
+            court.against_argument(Rule::Arguments, Reason::ArgumentsInvalid, None)?;
         }
         let learned = if rules.learned { self.learned(policies) } else { Learned::None };
         if matches!(learned, Learned::Unknown) {
             court.facts.schema_unknown = true;
             if rules.denies_unknown {
-                court.against(Rule::Arguments, Reason::SchemaUnknown, &say.unavailable)?;
+                court.against(Rule::Arguments, Reason::SchemaUnknown)?;
             }
         }
         let learned = match learned {
@@ -202,7 +209,7 @@ impl Called<'_> {
             Err(Violation { argument, keyword, .. }) => {
                 let argument = argument.as_deref();
                 court.facts.detail = Some(format!("{}: {keyword}", argument.unwrap_or("arguments")));
-                court.against(Rule::Arguments, Reason::ArgumentsInvalid, &about(&say.argument, argument))?;
+                court.against_argument(Rule::Arguments, Reason::ArgumentsInvalid, argument)?;
                 // Nothing passed, so nothing is said of it.
                 Ok(Checked { arguments: serde_json::Value::Null, learned: None, own: None })
             }
@@ -228,25 +235,22 @@ impl Called<'_> {
     fn questions(&self, checked: &Checked, code: Option<CodeGiven>, inputs: &mut Inputs) -> Vec<Question> {
         let rules = self.rules;
         let mut questions = Vec::with_capacity(8);
-        let of = |rule, check, reason, sentence: &str| {
-            Question::of(rule, rules.is_shadow(rule), check, reason).saying(sentence)
-        };
+        let of = |rule, check, reason| Question::of(rule, rules.is_shadow(rule), check, reason).of_function();
         let limits = self.asker.rates(&rules.limits, &Family::Function, rules.is_shadow(Rule::Limits));
-        questions.extend(limits.map(|question| question.saying(&rules.say.limited)));
+        questions.extend(limits.map(Question::of_function));
         for requirement in &rules.requires {
             let check = Check::Fact(self.met(requirement));
-            questions.push(of(Rule::Requires, check, Reason::Precondition, &rules.say.precondition));
+            questions.push(of(Rule::Requires, check, Reason::Precondition));
         }
         if rules.once {
             let meant = self.by_meaning(checked);
             inputs.meant_otherwise = checked.learned.is_some() && meant != self.by_themselves();
             let fact = self.fact("once", &[self.function(), &meant]);
             let check = Check::Once { fact, expiry: self.expiry };
-            questions.push(of(Rule::Once, check, Reason::Repeated, &rules.say.repeated));
+            questions.push(of(Rule::Once, check, Reason::Repeated));
         }
         if let Some(code) = code {
-            let question = of(Rule::Verify, Check::Code(code), Reason::CodeWrong, &rules.say.code);
-            questions.push(question.saying_when_locked(&rules.say.locked));
+            questions.push(of(Rule::Verify, Check::Code(code), Reason::CodeWrong));
         }
         if let Some(confirm) = &rules.confirm {
             let agreed = self.agreed(confirm);
@@ -258,7 +262,7 @@ impl Called<'_> {
             let check = Check::Agreed(agreed);
             let sentence =
                 confirm.say.fill(&checked.arguments, |name| !rules.sensitive.contains(name) && checked.declares(name));
-            questions.push(of(Rule::Confirm, check, Reason::ConfirmationAsked, &sentence));
+            questions.push(of(Rule::Confirm, check, Reason::ConfirmationAsked).saying(sentence));
         }
         questions
     }
@@ -274,7 +278,7 @@ impl Called<'_> {
         let argument = self.arguments.and_then(|arguments| arguments.node()?.get(&verify.argument));
         let Some(given) = argument.and_then(as_text).filter(|given| !given.trim().is_empty()) else {
             court.facts.inputs.code = Some(CodeSeen::Missing);
-            court.against(Rule::Verify, Reason::CodeMissing, &self.rules.say.code)?;
+            court.against(Rule::Verify, Reason::CodeMissing)?;
             return Ok(None);
         };
         let proof = verify.code.check(&given, self.now);

@@ -1,5 +1,7 @@
 //! A function call: its token, its arguments, and the rules of the policy for it.
 
+use std::sync::Arc;
+
 use super::{
     Judged, Moment, Refused,
     body::{arguments_of, object},
@@ -61,7 +63,7 @@ pub(super) fn judge_function(
         let callers = [caller, named.filter(|_| caller.is_none())];
         let asked = Asked { agent: &agent.name, function: Some(&function), callers: &callers };
         let stopped = emergency::check(switches, &asked, moment, facts);
-        stopped.map_err(|reason| Refused { reason, sentence: Some(own_rules.say.disabled.clone()) })?;
+        stopped.map_err(|reason| Refused::by(own_rules, reason))?;
         questions.push(call_check(agent, call, CallEvent::Used, expiry));
         let called = Called {
             asker: &asker,
@@ -87,7 +89,15 @@ pub(super) fn judge_function(
     let lineage = Lineage::of_token(&token, call, agent);
     let edited = without_own_metadata_token(admitted, &parsed, text, bound.key);
     let repeat = Some(repeat_key(&token, body));
-    Ok(Judged { edited, lineage: Some(lineage), repeat, questions, sought, ..Judged::default() })
+    Ok(Judged {
+        edited,
+        lineage: Some(lineage),
+        repeat,
+        questions,
+        sought,
+        rules: Some(Arc::clone(own_rules)),
+        ..Judged::default()
+    })
 }
 
 /// The caller that counts: the one that was fixed when the document was fetched; and the one that the body names. That
