@@ -80,7 +80,7 @@ pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts)
     let rules = called.rules;
     let mut court = Court { rules, facts };
     if !called.admits_caller(&called.asker.agent.callers) {
-        court.against_agent(called.asker.agent, Rule::Callers, Reason::CallerDenied)?;
+        against_agent(called.asker.agent, Rule::Callers, Reason::CallerDenied, court.facts)?;
     }
     if !rules.publish {
         court.against(Rule::Publish, Reason::FunctionDenied)?;
@@ -110,6 +110,15 @@ pub(super) fn apply(called: &Called<'_>, policies: &Policies, facts: &mut Facts)
     Ok(Ruled { questions, sought: called.sought() })
 }
 
+/// A rule for the whole agent refuses, or, in shadow, only notes that it would.
+pub(super) fn against_agent(agent: &Agent, rule: Rule, reason: Reason, facts: &mut Facts) -> Result<(), Reason> {
+    if agent.is_shadow(rule) {
+        facts.shadowed(rule, reason.as_str());
+        return Ok(());
+    }
+    Err(reason)
+}
+
 /// The sentence about an argument.
 fn about(sentence: &str, argument: Option<&str>) -> String {
     let name = argument.map_or_else(|| "these details".to_owned(), |name| name.replace('_', " "));
@@ -131,15 +140,6 @@ impl Court<'_> {
             let rule = self.rules.digest(key, within);
             self.facts.inputs.unseen.push(Unseen { key: name, rule, fits });
         }
-    }
-
-    /// The same by a rule for the whole agent.
-    fn against_agent(&mut self, agent: &Agent, rule: Rule, reason: Reason) -> Result<(), Refused> {
-        if agent.is_shadow(rule) {
-            self.facts.shadowed(rule, reason.as_str());
-            return Ok(());
-        }
-        Err(reason.into())
     }
 
     fn against(&mut self, rule: Rule, reason: Reason) -> Result<(), Refused> {

@@ -8,6 +8,7 @@ use crate::{
         checks::{Asker, Begin, CallEvent, CallKey, Check, Family, Question, call_check},
         detect, emergency,
         rewrite::{Lineage, seconds},
+        rules::against_agent,
     },
     policy::{Agent, Policies},
     record::{Facts, Medium, Rule, noted},
@@ -86,10 +87,7 @@ fn begins(
 ) -> Result<Vec<Question>, Refused> {
     let agent = asker.agent;
     if !agent.callers.admits_caller(caller.number()) {
-        if !agent.is_shadow(Rule::Callers) {
-            return Err(Reason::CallerDenied.into());
-        }
-        facts.shadowed(Rule::Callers, Reason::CallerDenied.as_str());
+        against_agent(agent, Rule::Callers, Reason::CallerDenied, facts)?;
     }
     let mut questions = room(asker, policies, call_id, expiry);
     questions.extend(asker.rates(&agent.limits, &Family::Fetches, agent.is_shadow(Rule::Limits)));
