@@ -3,6 +3,9 @@
 import base64
 import hashlib
 import json
+import pathlib
+
+HERE = pathlib.Path(__file__).resolve().parent
 
 AGENT_USER, AGENT_PASSWORD = "agent", "b3nch-agent-password"
 PLATFORM_USER, PLATFORM_PASSWORD = "signalwire", "b3nch-platform-password"
@@ -155,46 +158,5 @@ def function_call(number, function, argument, more):
         "space_id": "c2d7e8f1-0b3a-4c96-a5d4-7e6f5a4b3c2d"} | more, separators=(",", ":"))
 
 
-# Rules that a function call passes, all of those that there are. A confirmation passes once, so it is in shadow: it is
-# asked for, decided and recorded all the same.
-RULES_FOR_CALLS = """
-callers: { unidentified: shared, deny: ["+1900*", "+1976*"] }
-limits:
-  - { per: caller, allow: 1000000, every: 1s }
-  - { per: call, allow: 1000000, every: 1s }
-  - { per: agent, allow: 1000000, every: 1s }
-calls: { per_caller: { allow: 1000000, every: 1s }, concurrent: 1000000, concurrent_per_caller: 1000000 }
-functions:
-  default: { limits: [{ per: caller, allow: 1000000, every: 1s }] }
-  get_balance:
-    input: { max_bytes: 4KiB, max_depth: 4, forbid: ["(?i)ignore (all )?previous instructions", "(?i)system prompt"] }
-    arguments:
-      properties:
-        account_type: { enum: [checking, savings, credit] }
-        reference: { pattern: "^[0-9]{1,20}$" }
-        last_four: { pattern: "^[0-9]{4}$" }
-      required: [account_type]
-    unknown_schema: deny
-    hours: { zone: America/New_York, open: ["Mon-Sun 00:00-24:00"], holidays: ["1999-12-31"] }
-    callers: { allow: ["+1555*"] }
-    requires: [{ function: verify_caller, success: { pointer: /action/0/set_global_data/balance_read, equals: true } }]
-    verify: { argument: code, code_env: BENCH_CODE, when: { required: [account_type] } }
-    pin: { account_type: global_data.account }
-    once: true
-    limits: [{ per: [caller, function], allow: 1000000, every: 1s }]
-    confirm: { say: "Read the balance of {account_type}?", words: [confirm, "yes"] }
-    shadow: [confirm]
-detect:
-  - { name: rate, on: functions, per: caller, more_than: 1000, every: 1s }
-  - { name: after_hours, on: functions, per: caller, outside: { zone: UTC, open: ["00:00-24:00"] }, more_than: 5, every: 1h }
-  - { name: large, on: functions, function: get_balance, when: { required: [amount] }, per: caller, more_than: 5, every: 1h }
-"""
-
-# And rules for what the agent says.
-RULES = RULES_FOR_CALLS + """
-destinations: { allow: ["+1*", "sip:*@example.com"], deny: ["+1900*"] }
-verbs: { deny: [tap, stream] }
-egress: { allow: ["api.example.com"] }
-prompt: { append: [security_boundaries, confirmation] }
-responses: { redact: [card_number, ssn, email, phone] }
-"""
+RULES_FOR_CALLS = (HERE / "rules_for_calls.yaml").read_text()
+RULES = RULES_FOR_CALLS + (HERE / "rules_for_answers.yaml").read_text()

@@ -9,10 +9,9 @@ use crate::json::{Node, Value};
 /// Words with which a caller agrees to something, and words with which not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words {
-    /// One of them is needed.
-    pub accept: Vec<Phrase>,
-    /// None of them may be there.
-    pub refuse: Vec<Phrase>,
+    accept: Vec<Phrase>,
+    refuse: Vec<Phrase>,
+    digest: [u8; 4],
 }
 
 /// A word or several in a row, without case, punctuation and apostrophes.
@@ -37,17 +36,27 @@ impl Words {
     /// Refusing words, where a policy lists none of its own.
     pub const REFUSE: [&str; 8] = ["no", "not", "don't", "do not", "never", "cancel", "stop", "wait"];
 
-    /// A digest of the words: of the same words the same.
-    pub fn digest(&self) -> [u8; 4] {
+    /// One of these is needed, and none of those may be there.
+    pub fn new(accept: Vec<Phrase>, refuse: Vec<Phrase>) -> Self {
         let mut digest = Sha256::new();
-        for (of, phrases) in [(b"+", &self.accept), (b"-", &self.refuse)] {
+        for (of, phrases) in [(b"+", &accept), (b"-", &refuse)] {
             for Phrase(words) in phrases {
                 digest.update(of);
                 words.iter().for_each(|word| digest.update([word.as_bytes(), b" "].concat()));
             }
         }
         let [a, b, c, d, ..] = <[u8; 32]>::from(digest.finalize());
-        [a, b, c, d]
+        Self { accept, refuse, digest: [a, b, c, d] }
+    }
+
+    /// A digest of the words: of the same words the same.
+    pub fn digest(&self) -> [u8; 4] {
+        self.digest
+    }
+
+    /// The words of which one is needed.
+    pub fn accepted(&self) -> &[Phrase] {
+        &self.accept
     }
 
     /// The last of the caller's turns, counted from 0, that holds a word, if that agrees. One that holds words of both
@@ -145,7 +154,7 @@ mod tests {
 
     fn words(accept: &[&str], refuse: &[&str]) -> Words {
         let phrases = |texts: &[&str]| texts.iter().map(|text| Phrase::new(text).unwrap()).collect();
-        Words { accept: phrases(accept), refuse: phrases(refuse) }
+        Words::new(phrases(accept), phrases(refuse))
     }
 
     /// A body with what the caller said, each after something of the assistant's.

@@ -384,7 +384,7 @@ impl<'e> From<&'e Entry> for Line<'e> {
             medium: Some(facts.medium).filter(|medium| *medium != Medium::Voice).map(Medium::as_str),
             signature: facts.signature,
             repeat: facts.repeat.map(Repeat::as_str),
-            schema: facts.schema.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            schema: facts.schema.map(|digest| hex(&digest)),
             schema_unknown: facts.schema_unknown,
             result: &facts.result,
             has_met: facts.has_met,

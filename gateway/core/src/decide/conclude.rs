@@ -56,7 +56,7 @@ pub struct Permit {
 /// What an answer may teach: that a function succeeded, which another one requires.
 #[derive(Debug, Clone)]
 pub(super) struct Sought {
-    pub(super) requirement: Requirement,
+    pub(super) requirement: Arc<Requirement>,
     pub(super) lesson: Lesson,
 }
 

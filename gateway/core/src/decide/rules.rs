@@ -328,8 +328,8 @@ impl Called<'_> {
 
     fn sought(&self) -> Vec<Sought> {
         let requirements = self.asker.agent.functions.sought_of(self.function());
-        let sought = |requirement: &Requirement| Sought {
-            requirement: requirement.clone(),
+        let sought = |requirement: &Arc<Requirement>| Sought {
+            requirement: Arc::clone(requirement),
             lesson: Lesson { fact: self.met(requirement), expiry: self.expiry },
         };
         requirements.iter().map(sought).collect()
@@ -338,7 +338,7 @@ impl Called<'_> {
     /// That another function succeeded in this call.
     fn met(&self, requirement: &Requirement) -> FactKey {
         let Requirement { function, pointer, equals } = requirement;
-        self.fact("met", &[function.as_str(), pointer, &equals.to_string()])
+        self.fact("met", &[function.as_str(), pointer, equals])
     }
 
     fn is_pinned(&self, pin: &Pin) -> bool {

@@ -3,7 +3,11 @@
 //! Each key of a function stands alone: what a function doesn't say, `default` says, and what that doesn't either is
 //! built in. It is put together when the file is loaded.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -28,7 +32,7 @@ pub struct Functions {
     default: Arc<FunctionRules>,
     named: HashMap<FunctionName, Arc<FunctionRules>>,
     /// What the answers of a function are looked through for: other functions require it.
-    sought: HashMap<FunctionName, Vec<Requirement>>,
+    sought: HashMap<FunctionName, Vec<Arc<Requirement>>>,
     has_slow_codes: bool,
 }
 
@@ -46,7 +50,7 @@ pub struct FunctionRules {
     /// Who may call it.
     pub callers: Access,
     /// Which functions must have succeeded before, in this call.
-    pub requires: Vec<Requirement>,
+    pub requires: Vec<Arc<Requirement>>,
     /// What the caller has to agree to.
     pub confirm: Option<Arc<Confirm>>,
     /// What the caller has to know.
@@ -84,14 +88,14 @@ pub struct ArgumentRules {
 }
 
 /// Something that another function's answer must have held, in this call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirement {
     /// Which function.
     pub function: FunctionName,
     /// Where in its answer: a JSON pointer (RFC 6901).
     pub pointer: String,
-    /// What must be there. Numbers are equal by value, objects in any order.
-    pub equals: serde_json::Value,
+    /// What must be there, as JSON. Numbers are equal by value, objects in any order.
+    pub equals: String,
 }
 
 /// What a caller has to agree to before a function is called.
@@ -151,6 +155,10 @@ pub struct Given {
     pub by_default: bool,
     /// Its value.
     pub value: serde_json::Value,
+    /// A digest of the value: of the same the same.
+    pub digest: [u8; 4],
+    /// The same of each of its members.
+    pub members: BTreeMap<String, [u8; 4]>,
 }
 
 // === impl Functions ===
@@ -159,11 +167,11 @@ impl Functions {
     /// These rules, and `default` for all others.
     pub fn new(default: FunctionRules, named: HashMap<FunctionName, Arc<FunctionRules>>) -> Self {
         let default = Arc::new(default);
-        let mut sought: HashMap<FunctionName, Vec<Requirement>> = HashMap::new();
+        let mut sought: HashMap<FunctionName, Vec<Arc<Requirement>>> = HashMap::new();
         for requirement in named.values().chain([&default]).flat_map(|rules| &rules.requires) {
             let of_function = sought.entry(requirement.function.clone()).or_default();
             if !of_function.contains(requirement) {
-                of_function.push(requirement.clone());
+                of_function.push(Arc::clone(requirement));
             }
         }
         let codes = named.values().chain([&default]).filter_map(|rules| rules.verify.as_ref());
@@ -210,7 +218,7 @@ impl Functions {
     }
 
     /// What the answers of this function are looked through for.
-    pub fn sought_of(&self, name: &str) -> &[Requirement] {
+    pub fn sought_of(&self, name: &str) -> &[Arc<Requirement>] {
         self.sought.get(name).map_or(&[], Vec::as_slice)
     }
 }
@@ -226,11 +234,9 @@ impl FunctionRules {
 
     /// A digest of what a key says, or what a key within it does: of the same the same, and zeros where no file has it.
     pub fn digest(&self, key: &str, within: Option<&str>) -> [u8; 4] {
-        let value = self.given(key).next().map(|given| &given.value);
-        let value = within.map_or(value, |within| value.and_then(|value| value.get(within)));
-        let Some(value) = value else { return [0; 4] };
-        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(value.to_string()));
-        [a, b, c, d]
+        let given = self.given(key).next();
+        let digest = given.and_then(|given| within.map_or(Some(&given.digest), |within| given.members.get(within)));
+        digest.copied().unwrap_or_default()
     }
 
     /// Whether any of its rules can be enforced only where calls pass through the gateway.
@@ -262,8 +268,16 @@ impl FunctionRules {
 impl Given {
     /// What a file has for a key, if it has something.
     pub(super) fn of(fields: &Fields<'_>, key: &'static str, by_default: bool) -> Option<Self> {
-        fields.look(key).map(|(place, value)| Self { key, place, by_default, value })
+        let (place, value) = fields.look(key)?;
+        let members = value.as_object().into_iter().flatten();
+        let members = members.map(|(name, value)| (name.clone(), digest(value))).collect();
+        Some(Self { key, place, by_default, digest: digest(&value), members, value })
     }
+}
+
+fn digest(value: &serde_json::Value) -> [u8; 4] {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(value.to_string()));
+    [a, b, c, d]
 }
 
 // === impl Requirement ===
@@ -276,8 +290,7 @@ impl Requirement {
 
     /// Whether an answer of the function meets it.
     pub fn is_met_by(&self, answer: &Node<'_>) -> bool {
-        let wanted = serde_json::to_string(&self.equals).unwrap_or_default();
-        let wanted = crate::json::parse(wanted.as_bytes());
+        let wanted = crate::json::parse(self.equals.as_bytes());
         let found = answer.at_pointer(&self.pointer);
         wanted.is_ok_and(|wanted| found.is_some_and(|found| found.means(&wanted)))
     }

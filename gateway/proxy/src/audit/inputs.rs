@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use swaigate_core::record::{CodeSeen, Inputs};
 
@@ -43,7 +44,7 @@ impl<'i> Line<'i> {
         }
         let by_name = |found: &'i [(String, bool)]| found.iter().map(|(name, is)| (name.as_str(), *is)).collect();
         Some(Self {
-            unseen: inputs.unseen.iter().map(|seen| (format!("{}:{}", seen.key, hex(seen.rule)), seen.fits)).collect(),
+            unseen: inputs.unseen.iter().map(|seen| (format!("{}:{}", seen.key, hex(&seen.rule)), seen.fits)).collect(),
             published_fits: inputs.published_fits,
             lenient: inputs.lenient.as_deref(),
             meant_otherwise: inputs.meant_otherwise,
@@ -52,7 +53,7 @@ impl<'i> Line<'i> {
             heard: inputs.heard.map(|heard| Heard {
                 turns: heard.turns,
                 agreed_at: heard.agreed_at,
-                words: hex(heard.words),
+                words: hex(&heard.words),
             }),
             met: by_name(&inputs.met),
         })
@@ -60,6 +61,6 @@ impl<'i> Line<'i> {
 }
 
 /// A digest as text.
-pub fn hex(digest: [u8; 4]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+pub fn hex(digest: &[u8]) -> String {
+    HEXLOWER.encode(digest)
 }

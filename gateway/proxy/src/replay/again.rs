@@ -149,7 +149,8 @@ impl Again {
         for requirement in sought {
             match met.get(&requirement.told()) {
                 Some(true) => {
-                    put(&mut answer, &requirement.pointer, requirement.equals.clone());
+                    let wanted = serde_json::from_str(&requirement.equals).unwrap_or_default();
+                    put(&mut answer, &requirement.pointer, wanted);
                     answers.met.insert((function.clone(), requirement.told()));
                 }
                 Some(false) => {}

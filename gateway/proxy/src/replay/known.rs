@@ -245,8 +245,8 @@ impl Known {
 
     fn take_turns(&mut self, record: &Record, rules: &FunctionRules) {
         let Some(words) = rules.confirm.as_deref().and_then(|confirm| confirm.words.as_ref()) else { return };
-        let heard = record.inputs.heard.as_ref().filter(|heard| heard.words == audit::hex(words.digest()));
-        let accepted = words.accept.first().map(|phrase| phrase.text());
+        let heard = record.inputs.heard.as_ref().filter(|heard| heard.words == audit::hex(&words.digest()));
+        let accepted = words.accepted().first().map(|phrase| phrase.text());
         match (heard, accepted) {
             (Some(heard), Some(accepted)) => self.turns = turns(heard, &accepted),
             _ => self.doubt(Rule::Confirm, UNHEARD),
@@ -256,7 +256,7 @@ impl Known {
 
 /// What was found in arguments that the log doesn't have.
 fn unseen(record: &Record, key: &str, rule: [u8; 4]) -> Option<bool> {
-    record.inputs.unseen.get(&format!("{key}:{}", audit::hex(rule))).copied()
+    record.inputs.unseen.get(&format!("{key}:{}", audit::hex(&rule))).copied()
 }
 
 /// The caller's turns, of which one agreed.

@@ -159,12 +159,12 @@ fn argument_rules(keys: &mut Keys<'_, '_>, base: &ArgumentRules) -> ArgumentRule
 
 // === requires ===
 
-fn requirements(field: Field<'_>) -> Vec<Requirement> {
+fn requirements(field: Field<'_>) -> Vec<Arc<Requirement>> {
     let items = field.list(MAX_LISTED).unwrap_or_default();
     items.into_iter().filter_map(|item| item.mapping(requirement)).collect()
 }
 
-fn requirement(fields: &mut Fields<'_>) -> Option<Requirement> {
+fn requirement(fields: &mut Fields<'_>) -> Option<Arc<Requirement>> {
     let function = fields.take("function").required().parse(named_function);
     let success = fields.take("success").required().mapping(|fields| {
         let pointer = fields.take("pointer").required().parse(pointer);
@@ -172,7 +172,7 @@ fn requirement(fields: &mut Fields<'_>) -> Option<Requirement> {
         Some((pointer?, equals?))
     });
     let (function, (pointer, equals)) = (function?, success?);
-    Some(Requirement { function, pointer, equals })
+    Some(Arc::new(Requirement { function, pointer, equals: equals.to_string() }))
 }
 
 /// RFC 6901: empty, or steps that each begin with a slash; `~` only as `~0` and `~1`.

@@ -31,7 +31,7 @@ pub(super) fn words(fields: &mut Fields<'_>) -> Option<Words> {
         }
     }
     let plain = |phrases: Vec<(String, Phrase)>| phrases.into_iter().map(|(_, phrase)| phrase).collect();
-    Some(Words { accept: plain(accept), refuse: plain(refuse) })
+    Some(Words::new(plain(accept), plain(refuse)))
 }
 
 /// At least one phrase, each with its text.

@@ -1,6 +1,6 @@
 //! `functions`, `calls`, `callers`, `mode` and `shadow`.
 
-use serde_json::json;
+use std::sync::Arc;
 
 use super::*;
 use crate::{
@@ -54,7 +54,9 @@ fn requirements_pins_and_limits() {
     let of = "{ f: { requires: [{ function: g, success: { pointer: /a~1b/0, equals: { x: 1.5 } } }], \
               pin: { a: caller, b: global_data.x.y, c: meta_data.z }, limits: [{ per: agent, allow: 1, every: 1s }] } }";
     let found = rules(of, "f");
-    let wanted = Requirement { function: "g".parse().unwrap(), pointer: "/a~1b/0".into(), equals: json!({ "x": 1.5 }) };
+    let wanted =
+        Requirement { function: "g".parse().unwrap(), pointer: "/a~1b/0".into(), equals: r#"{"x":1.5}"#.into() };
+    let wanted = Arc::new(wanted);
     assert_eq!(found.requires, std::slice::from_ref(&wanted));
     let pin = |argument: &str, to| Pin { argument: argument.into(), to };
     assert_eq!(
