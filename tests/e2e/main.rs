@@ -8,6 +8,7 @@ mod harness;
 mod broken;
 mod check;
 mod commands;
+mod connections;
 mod credentials;
 mod detect;
 mod documents;

@@ -26,7 +26,7 @@ use crate::{
     audit::Audit,
     metrics::Metrics,
     random::{self, NoRandomness},
-    settings::STRANGERS_PART,
+    settings::{Connections, STRANGERS_PART},
     state::{FailedAttempts, StateStore},
 };
 
@@ -69,8 +69,8 @@ pub struct App {
     pub hashing: Semaphore,
     /// How long a request's body may take.
     pub body_timeout: Duration,
-    /// For how many seconds an idle connection is kept.
-    pub keepalive: u64,
+    /// What connections may take.
+    pub connections: Connections,
     draining: AtomicBool,
     in_flight: AtomicUsize,
     /// What the ids of this process' requests begin with.
@@ -123,8 +123,8 @@ pub struct Parts {
     pub body_budget: usize,
     /// See [`App::body_timeout`].
     pub body_timeout: Duration,
-    /// See [`App::keepalive`].
-    pub keepalive: Duration,
+    /// See [`App::connections`].
+    pub connections: Connections,
 }
 
 // === impl App ===
@@ -148,7 +148,7 @@ impl App {
             strangers: Budget::new(parts.body_budget / STRANGERS_PART),
             hashing: Semaphore::new(HASHES_AT_ONCE),
             body_timeout: parts.body_timeout,
-            keepalive: parts.keepalive.as_secs(),
+            connections: parts.connections,
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             process: random::bytes()?,

@@ -1,71 +1,277 @@
-//! What Pingora's listener does not do: a bound on connections, and a deadline for a whole request head.
+//! Where connections come in: an accept loop in the place of Pingora's, which bounds neither connections nor the time of a
+//! handshake or of a whole head, and takes no socket but those it has bound.
 //!
-//! Pingora limits each read of a head, so a client that sends a byte now and then holds a connection for ever; on a kept
-//! connection it doesn't even limit that (0.9.1, `read_request_buf`: 60 s for each read, none with keepalive).
+//! ```text
+//! accept → permit → handshake (TLS) → requests, each head in time
+//! ```
+
+mod accept;
+mod permits;
+mod sockets;
+mod transport;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use pingora_core::{apps::ServerApp, protocols::Stream, server::ShutdownWatch};
+use pingora_core::{
+    apps::{HttpServerOptions, ServerApp},
+    listeners::tls::Acceptor,
+    protocols::{ALPN, Stream, http::v2::server::default_h2_options},
+    server::{ListenFds, ShutdownWatch},
+    services::Service,
+};
 use pingora_proxy::HttpProxy;
-use tokio::{sync::Semaphore, time::sleep};
+use rustls::ServerConfig;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, Sleep, sleep, timeout},
+};
 
-use crate::gate::{Gate, watching};
+pub use self::sockets::{Inherited, Socket};
+use self::{
+    accept::{Asked, Client, Listener},
+    permits::{Full, Permit, Permits},
+    transport::{Transport, Wire},
+};
+use crate::{
+    connection::{Connection, Patience},
+    gate::Gate,
+    metrics::{Metrics, TurnedAway},
+};
 
-/// Pingora's proxy behind the bounds.
-pub struct Edge {
-    proxy: Arc<HttpProxy<Gate>>,
-    connections: Semaphore,
-    header_timeout: Duration,
-    keepalive: Duration,
+/// How often the log says that connections are turned away; the metrics count each.
+const WARNING: Duration = Duration::from_secs(10);
+
+/// How many bytes may be read besides a head before it is looked at: some of a body comes in the same packets.
+const BEHIND_HEAD: usize = 64 * 1024;
+
+/// A socket, and what is asked of whoever comes in by it.
+pub struct Door {
+    /// Where they come.
+    pub socket: Socket,
+    /// How TLS is spoken there; none: not at all. Each connection takes what is stored when it comes.
+    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
+}
+
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many may be open.
+    pub max: usize,
+    /// How many of one address may be.
+    pub max_per_address: usize,
+    /// How long the handshakes of a connection may take, and how long the head of each request.
+    pub header_timeout: Duration,
+    /// How long one may be idle between requests.
+    pub keepalive: Duration,
+    /// How many bytes a head may have. What is a little larger is refused with an answer, by whoever reads it.
+    pub max_head: usize,
+}
+
+/// The doors of a server.
+pub struct Edge<A> {
+    doors: Vec<Door>,
+    hall: Arc<Hall<A>>,
+    closing: Arc<watch::Sender<bool>>,
+    threads: Option<usize>,
+}
+
+/// Closes the doors of an [`Edge`], also before it serves.
+#[derive(Clone)]
+pub struct Closer(Arc<watch::Sender<bool>>);
+
+/// How many requests a client may have under way on one connection of HTTP/2.
+const STREAMS: u32 = 64;
+
+/// Bounds what one connection of HTTP/2 may take: how much at once, and how often it may break off what it has begun.
+pub fn limit_streams(proxy: &mut HttpProxy<Gate>, limits: Limits) {
+    let mut streams = default_h2_options();
+    streams
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(10)
+        .max_local_error_reset_streams(Some(100));
+    proxy.h2_options = Some(streams);
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(limits.keepalive);
+    proxy.server_options = Some(options);
+}
+
+/// What all doors of a server lead to.
+struct Hall<A> {
+    app: Arc<A>,
+    limits: Limits,
+    permits: Arc<Permits>,
+    metrics: Arc<Metrics>,
+    warned: Mutex<Option<Instant>>,
 }
 
 // === impl Edge ===
 
-impl Edge {
-    /// At most `max` connections; each head in `header_timeout`, after at most `keepalive` of silence on a kept one.
-    pub fn new(proxy: HttpProxy<Gate>, max: usize, header_timeout: Duration, keepalive: Duration) -> Self {
-        let connections = Semaphore::new(max.min(Semaphore::MAX_PERMITS));
-        Self { proxy: Arc::new(proxy), connections, header_timeout, keepalive }
+impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
+    /// A server behind these doors.
+    pub fn new(app: A, doors: Vec<Door>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        let permits = Permits::new(limits.max, limits.max_per_address);
+        let hall = Arc::new(Hall { app: Arc::new(app), limits, permits, metrics, warned: Mutex::default() });
+        Self { doors, hall, closing: Arc::new(watch::Sender::new(false)), threads: None }
+    }
+
+    /// What makes it accept no more, while open connections go on.
+    pub fn closer(&self) -> Closer {
+        Closer(Arc::clone(&self.closing))
     }
 }
 
 #[async_trait]
-impl ServerApp for Edge {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let Ok(_permit) = self.connections.try_acquire() else {
-            tracing::warn!("a connection is refused: as many as `connections.max` are open");
-            return None;
-        };
-        let mut stream = stream;
-        let mut deadline = self.header_timeout;
-        // A kept connection comes back for its next request; it keeps its permit.
-        loop {
-            let has_head = Arc::new(AtomicBool::new(false));
-            let request = watching(Arc::clone(&has_head), self.proxy.process_new(stream, shutdown));
-            stream = tokio::select! {
-                kept = request => kept?,
-                () = too_late(deadline, &has_head) => return None,
-            };
-            deadline = self.keepalive + self.header_timeout;
+impl<A: ServerApp + Send + Sync + 'static> Service for Edge<A> {
+    async fn start_service(&mut self, _inherited: Option<ListenFds>, mut shutdown: ShutdownWatch, _per_socket: usize) {
+        let mut open = JoinSet::new();
+        for door in mem::take(&mut self.doors) {
+            match Listener::new(door) {
+                Ok(listener) => {
+                    let (hall, closing) = (Arc::clone(&self.hall), self.closing.subscribe());
+                    open.spawn(accept::accept(listener, hall, closing, shutdown.clone()));
+                }
+                Err(error) => tracing::error!(%error, "a socket can't be listened on"),
+            }
         }
+        while open.join_next().await.is_some() {}
+        // Doors may be closed long before the process ends; until then, connections are kept for their next request.
+        let _ = shutdown.wait_for(|is_over| *is_over).await;
+        self.hall.app.cleanup().await;
     }
 
-    async fn cleanup(&self) {
-        self.proxy.cleanup().await;
+    fn name(&self) -> &str {
+        "gateway"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.threads
     }
 }
 
-/// Ends when the deadline has passed and the head isn't there; else never.
-async fn too_late(deadline: Duration, has_head: &AtomicBool) {
-    sleep(deadline).await;
-    if has_head.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
+// === impl Closer ===
+
+impl Closer {
+    /// Accepts no more. Whoever waits to be accepted is left to other processes that have the same socket.
+    pub fn close(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+// === impl Hall ===
+
+impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
+    /// Lets a connection in; none, if it has to be closed.
+    fn admit(&self, client: Client) -> Option<Permit> {
+        let permit = self.permits.take().map_err(|Full| TurnedAway::Full).and_then(|mut permit| {
+            let counted = client.map_or(Ok(()), |client| permit.count_for(client.ip()));
+            counted.map_err(|Full| TurnedAway::AddressFull).map(|()| permit)
+        });
+        permit.map_err(|cause| self.turn_away(cause, client)).ok()
+    }
+
+    /// Serves a connection to its end.
+    async fn serve(self: Arc<Self>, door: Arc<Asked>, wire: Wire, client: Client, shutdown: ShutdownWatch) {
+        let _open = self.metrics.open_connection();
+        let connection = Connection::new();
+        let entering = enter(&door, wire, client, &connection);
+        let stream = match timeout(self.limits.header_timeout, entering).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(client = client.map(tracing::field::display), %error, "a handshake has failed");
+                return self.turn_away(TurnedAway::Handshake, client);
+            }
+            Err(_) => return self.turn_away(TurnedAway::Slow, client),
+        };
+        let Limits { header_timeout: head, keepalive: idle, max_head, .. } = self.limits;
+        let has_streams = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+        connection.opens(Patience { head, idle, bytes: max_head + BEHIND_HEAD, has_streams });
+        self.requests(stream, &connection, &shutdown).await;
+    }
+
+    async fn requests(&self, stream: Stream, connection: &Connection, shutdown: &ShutdownWatch) {
+        let served = async {
+            let mut stream = Some(stream);
+            while let Some(next) = stream {
+                stream = self.app.process_new(next, shutdown).await;
+            }
+        };
+        tokio::select! {
+            // The order matters: whatever happens to the connection is known before its deadline is looked at.
+            biased;
+            () = served => {}
+            () = TooLate::new(connection, self.limits.header_timeout) => {
+                if connection.is_unheard() {
+                    self.turn_away(TurnedAway::Slow, None);
+                }
+            }
+        }
+    }
+
+    /// Counts it, and says so now and then: thousands may be turned away in a second.
+    fn turn_away(&self, cause: TurnedAway, client: Client) {
+        self.metrics.turned_away(cause);
+        let key = match cause {
+            TurnedAway::Full => "connections.max",
+            TurnedAway::AddressFull => "connections.max_per_address",
+            TurnedAway::Handshake | TurnedAway::Slow => return,
+        };
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|warned| warned.elapsed() >= WARNING) {
+            *warned = Some(Instant::now());
+            let client = client.map(tracing::field::display);
+            tracing::warn!(client, "connections are refused: as many are open as `{key}` allows");
+        }
+    }
+}
+
+/// What comes before requests.
+async fn enter(door: &Asked, wire: Wire, client: Client, connection: &Arc<Connection>) -> pingora_core::Result<Stream> {
+    let transport = Transport::new(wire, client, connection)?;
+    match &door.tls {
+        None => Ok(Box::new(transport)),
+        Some(tls) => {
+            let acceptor = Acceptor::from_server_config(tls.load_full());
+            Ok(Box::new(acceptor.tls_handshake(transport).await?))
+        }
+    }
+}
+
+/// Ends when a connection's deadline has passed. It has to be polled whenever something may have happened to the
+/// connection, which is so beside the future that serves it.
+struct TooLate<'c> {
+    connection: &'c Connection,
+    sleep: Pin<Box<Sleep>>,
+}
+
+// === impl TooLate ===
+
+impl<'c> TooLate<'c> {
+    fn new(connection: &'c Connection, at_first: Duration) -> Self {
+        Self { connection, sleep: Box::pin(sleep(at_first)) }
+    }
+}
+
+impl Future for TooLate<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.connection.deadline().map(Instant::from_std) else {
+            return Poll::Pending;
+        };
+        if self.sleep.deadline() != deadline {
+            self.sleep.as_mut().reset(deadline);
+        }
+        self.sleep.as_mut().poll(cx)
     }
 }

@@ -14,7 +14,6 @@ mod detach;
 mod head;
 mod ledger;
 mod password;
-mod progress;
 mod repeat;
 mod reply;
 mod stream;
@@ -40,7 +39,6 @@ use swaigate_core::{
 };
 use tokio::time::timeout;
 
-pub(crate) use self::progress::watching;
 use self::{
     body::Body,
     detach::Detachable,
@@ -51,7 +49,9 @@ use self::{
 };
 use crate::{
     app::App,
-    clock, random,
+    clock,
+    connection::Connection,
+    random,
     upstream::{Answer, Envelope, Upstreams},
 };
 
@@ -74,7 +74,7 @@ impl Gate {
 
     async fn serve(&self, session: &mut Session, ledger: &mut Ledger) -> Result<Served, Denial> {
         let policies = self.app.policies.load_full();
-        let head = head::read(session).map_err(Denial::stranger)?;
+        let head = head::read(session, &self.app.connections).map_err(Denial::stranger)?;
         let now = clock::now();
 
         let client = head.envelope.client;
@@ -320,9 +320,11 @@ impl ProxyHttp for Gate {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<()> {
-        progress::head_is_complete();
+        if let Some(connection) = Connection::of(session.digest()) {
+            connection.begins_request();
+        }
         // Pingora keeps an idle connection for ever unless it is told otherwise.
-        let keepalive = (!self.app.is_draining()).then_some(self.app.keepalive);
+        let keepalive = (!self.app.is_draining()).then_some(self.app.connections.keepalive.as_secs());
         session.set_keepalive(keepalive);
         session.set_read_timeout(Some(self.app.body_timeout));
         session.set_write_timeout(Some(self.app.body_timeout));
@@ -354,6 +356,12 @@ impl ProxyHttp for Gate {
         }
         ledger.close(reason, delivery);
         Ok(true)
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, _ctx: &mut ()) {
+        if let Some(connection) = Connection::of(session.digest()) {
+            connection.ends_request();
+        }
     }
 
     /// Never reached: `request_filter` answers every request.

@@ -9,7 +9,7 @@
 //! | 2 | [`keys`], [`log`], [`metrics`] | what is made of them |
 //! | 3 | [`audit`] | what is written down |
 //! | 4 | [`app`] | what all requests share |
-//! | 5 | [`reload`], [`upstream`] | the ways to files and to agents |
+//! | 5 | [`connection`], [`reload`], [`upstream`] | the ways of clients, and to files and agents |
 //! | 6 | [`admin`], [`gate`] | requests |
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
@@ -17,7 +17,7 @@
 //! | 10 | [`check`], [`demo`], [`doctor`], [`emergency`], [`explain`], [`init`], [`password`], [`replay`], [`schema`], [`signature`], [`trial`] | the other commands |
 //! | 11 | [`cli`] | the command line |
 //!
-//! Pingora's types appear in `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
+//! Pingora's types appear in `connection`, `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
 //! `gateway/core/tests/wall.rs` reads the table and this sentence, and fails where they aren't true.
 
 pub mod admin;
@@ -27,6 +27,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod connection;
 pub mod demo;
 pub mod doctor;
 pub mod edge;

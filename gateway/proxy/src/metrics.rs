@@ -34,6 +34,8 @@ pub struct Metrics {
     streamed: IntCounterVec,
     /// Requests and detached exchanges under way.
     pub in_flight: IntGauge,
+    connections: IntGauge,
+    turned_away: IntCounterVec,
     cells: IntGauge,
     bindings: IntGauge,
     calls: IntGauge,
@@ -74,6 +76,23 @@ pub struct Observation<'o> {
     /// The agent's time, if it was asked.
     pub agent_time: Option<Duration>,
 }
+
+/// Why a connection is closed before a request of it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// As many as `connections.max` are open.
+    Full,
+    /// As many as `connections.max_per_address` are open from its address.
+    AddressFull,
+    /// Its TLS handshake has failed.
+    Handshake,
+    /// Its handshake, or a head, took longer than `connections.header_timeout`.
+    Slow,
+}
+
+/// A connection that counts as open until this is dropped.
+#[derive(Debug)]
+pub struct OpenConnection(IntGauge);
 
 // === impl Metrics ===
 
@@ -133,6 +152,12 @@ impl Metrics {
                 &["agent", "route"],
             )?,
             in_flight: gauge("swaigate_in_flight", "Requests under way, detached exchanges included.")?,
+            connections: gauge("swaigate_connections", "Connections of clients that are open.")?,
+            turned_away: counters(
+                "swaigate_connections_refused_total",
+                "Connections of clients that were closed before a request of theirs was read, by cause.",
+                &["cause"],
+            )?,
             cells: gauge("swaigate_limiter_cells", "Cells that the limits use.")?,
             bindings: gauge(
                 "swaigate_document_bindings",
@@ -205,6 +230,17 @@ impl Metrics {
         if let Some(time) = seen.agent_time {
             self.agent_seconds.with_label_values(&[seen.agent, route]).observe(time.as_secs_f64());
         }
+    }
+
+    /// Counts a connection as open until it is dropped.
+    pub fn open_connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+
+    /// Counts a connection that was closed before a request of it was read.
+    pub fn turned_away(&self, cause: TurnedAway) {
+        self.turned_away.with_label_values(&[cause.as_str()]).inc();
     }
 
     /// Counts a request that was sent before.
@@ -317,6 +353,27 @@ impl Metrics {
     }
 }
 
+// === impl TurnedAway ===
+
+impl TurnedAway {
+    fn as_str(self) -> &'static str {
+        match self {
+            TurnedAway::Full => "full",
+            TurnedAway::AddressFull => "address_full",
+            TurnedAway::Handshake => "handshake",
+            TurnedAway::Slow => "slow",
+        }
+    }
+}
+
+// === impl OpenConnection ===
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
     let options = Opts::new("swaigate_build_info", "Which build this is; always 1.")
         .const_label("version", env!("CARGO_PKG_VERSION"));
@@ -342,6 +399,9 @@ mod tests {
         metrics.upstream_error("bank", Reason::AgentTimeout);
         metrics.streamed("bank", Route::Asset, 7);
         metrics.reloaded(Err(()));
+        metrics.turned_away(TurnedAway::Slow);
+        let _open = metrics.open_connection();
+        drop(metrics.open_connection());
         metrics.repeated("bank", Repeat::Joined);
         metrics.switches(&Switches::default());
         metrics.switch_turned("on");
@@ -368,6 +428,8 @@ mod tests {
             r#"swaigate_reloads_total{result="refused"} 1"#,
             r#"swaigate_streamed_bytes_total{agent="bank",route="asset"} 7"#,
             r#"swaigate_shadow_refusals_total{agent="bank",reason="closed",rule="hours"} 1"#,
+            "swaigate_connections 1",
+            r#"swaigate_connections_refused_total{cause="slow"} 1"#,
             "swaigate_limiter_cells 3",
             "swaigate_document_bindings 2",
             "swaigate_calls 4",

@@ -11,8 +11,6 @@ use anyhow::Context;
 use async_trait::async_trait;
 use pingora_core::{
     apps::http_app::HttpServer,
-    listeners::ListenerConfig,
-    protocols::l4::stream::L4BufferSettings,
     server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
     services::{ServiceWithDependents, background::BackgroundService, listening::Service},
 };
@@ -32,13 +30,13 @@ use crate::{
     app::{App, Board, Parts},
     audit::{self, Audit},
     clock,
-    edge::Edge,
+    edge::{self, Door, Edge, Inherited, Limits, Socket},
     gate::Gate,
     keys,
     metrics::Metrics,
     random,
     reload::{self, Reloader},
-    settings::{self, EmbeddedState, Settings, Shutdown},
+    settings::{self, Connections, EmbeddedState, Settings, Shutdown},
     state::{Bounds, Embedded, FailedAttempts, Kept},
     upstream::Upstreams,
 };
@@ -48,9 +46,6 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// What the admin token is for.
 const ADMIN_API: &str = "/v1/switches at the admin address";
-
-/// The read buffer of a connection in bytes: a head and a function call fit in, and ten thousand idle ones in memory.
-const READ_BUFFER: usize = 16 * 1024;
 
 /// A gateway that is about to run.
 pub struct Gateway {
@@ -94,7 +89,8 @@ impl Gateway {
     /// If an address can't be bound or a file can't be opened.
     pub fn run(self) -> anyhow::Result<()> {
         let Gateway { settings, policies, seed, config, companions } = self;
-        check_addresses(&settings)?;
+        let doors = doors(&settings)?;
+        check_address(&settings)?;
         // Whatever can't be had is said before anything is opened.
         let is_held = settings::emergency_mode()?;
         let operator = Operator::of(&settings, config.is_some())?;
@@ -109,7 +105,7 @@ impl Gateway {
         let recorders = (audit.clone(), Arc::clone(&metrics));
         let switches = Board::open(operator.kept, is_held, &policies, recorders, clock::now())?;
         let app = app(&settings, policies, switches, (audit, metrics))?;
-        let mut server = server(&settings, &app, operator.token);
+        let mut server = server(&settings, &app, operator.token, doors);
         companions.into_iter().for_each(|companion| {
             server.add_boxed_service(companion);
         });
@@ -167,7 +163,7 @@ fn app(
         metrics,
         body_budget: settings.bodies.budget,
         body_timeout: settings.bodies.timeout,
-        keepalive: settings.connections.keepalive,
+        connections: settings.connections,
     })?))
 }
 
@@ -189,14 +185,27 @@ pub fn bounds(state: &EmbeddedState) -> Bounds {
     }
 }
 
+/// Opens all sockets for the platform, before anything is changed on disk.
+fn doors(settings: &Settings) -> anyhow::Result<Vec<Door>> {
+    let mut inherited = Inherited::from_environment()?;
+    let opened = settings.listen.iter().map(|listener| {
+        let socket = Socket::open(&listener.place, &mut inherited)?;
+        Ok(Door { socket, tls: None })
+    });
+    let doors: anyhow::Result<Vec<Door>> = opened.collect();
+    if inherited.unused() > 0 {
+        tracing::warn!(
+            sockets = inherited.unused(),
+            "sockets were handed over that `listen` doesn't name; they are closed"
+        );
+    }
+    doors
+}
+
 /// Pingora would retry a taken address for half a minute and then go on without it.
-fn check_addresses(settings: &Settings) -> anyhow::Result<()> {
-    let listen = settings.listen.iter().map(|listener| listener.address);
-    let bound: Result<Vec<TcpListener>, anyhow::Error> = listen
-        .chain([settings.admin.address])
-        .map(|address| TcpListener::bind(address).with_context(|| format!("{address} can't be listened on")))
-        .collect();
-    bound.map(drop)
+fn check_address(settings: &Settings) -> anyhow::Result<()> {
+    let address = settings.admin.address;
+    TcpListener::bind(address).map(drop).with_context(|| format!("{address} can't be listened on"))
 }
 
 /// Each connection may need a second one, to an agent. The soft limit is for programs that use `select`; this one doesn't.
@@ -222,12 +231,12 @@ fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
     }
     reload::show_generated_password(policies, seed);
     for listener in &settings.listen {
-        tracing::info!(address = %listener.address, "listening");
+        tracing::info!(address = %listener.place, "listening");
     }
     tracing::info!(address = %settings.admin.address, "metrics and health");
 }
 
-fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret) -> Server {
+fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret, doors: Vec<Door>) -> Server {
     let conf = ServerConf {
         threads: settings.threads,
         // The drain is ours (see `Signals`); Pingora sleeps through its own, whatever is under way.
@@ -242,16 +251,10 @@ fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret) -> Server {
     let conf = Arc::clone(&server.configuration);
 
     let gate = Gate::new(Arc::clone(app), Upstreams::new(&conf));
-    let limits = settings.connections;
     let mut proxy = pingora_proxy::http_proxy(&conf, gate);
     proxy.handle_init_modules();
-    let edge = Edge::new(proxy, limits.max, limits.header_timeout, limits.keepalive);
-    let mut public = Service::new("gateway".to_owned(), edge);
-    for listener in &settings.listen {
-        let buffer = L4BufferSettings::default().read(READ_BUFFER);
-        public.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffer));
-    }
-    server.add_service(public);
+    edge::limit_streams(&mut proxy, limits(settings));
+    server.add_service(Edge::new(proxy, doors, limits(settings), Arc::clone(&app.metrics)));
 
     let admin = Admin::new(Arc::clone(app), admin_token);
     let mut admin = Service::new("admin".to_owned(), HttpServer::new_app(admin));
@@ -263,6 +266,11 @@ fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret) -> Server {
     sweeper.threads = Some(1);
     server.add_service(sweeper);
     server
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let Connections { max, max_per_address, header_timeout, keepalive, max_head, .. } = settings.connections;
+    Limits { max, max_per_address, header_timeout, keepalive, max_head }
 }
 
 /// The address of a port on loopback that is free now.

@@ -8,7 +8,7 @@ mod sections;
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -60,13 +60,27 @@ pub struct Settings {
     pub notes: Vec<String>,
 }
 
-/// An address for the platform's requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A place for the platform's requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// An IP address and a port that isn't 0.
-    pub address: SocketAddr,
+    /// Where it is.
+    pub place: Place,
     /// Whether it may be reached from other machines without TLS.
     pub insecure_plaintext: bool,
+}
+
+/// Where sockets are listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An IP address and a port that isn't 0.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix {
+        /// Its name.
+        path: PathBuf,
+        /// Its permissions: who may write to it may connect.
+        mode: u32,
+    },
 }
 
 /// The address for the operator.
@@ -127,10 +141,16 @@ pub struct Audit {
 pub struct Connections {
     /// How many may be open at once, 1 to 1,000,000.
     pub max: usize,
+    /// How many of one address may be, 1 to 1,000,000; at most as many as in all.
+    pub max_per_address: usize,
     /// How long the whole head of a request may take, 10 ms to 5 min.
     pub header_timeout: Duration,
     /// How long a connection may be idle between requests, 1 s to 1 h, in whole seconds.
     pub keepalive: Duration,
+    /// How many bytes a head may have, its target, names and values together, 1 KiB to 256 KiB.
+    pub max_head: usize,
+    /// How many header fields, 8 to 256: Pingora reads no more.
+    pub max_headers: usize,
 }
 
 /// Limits on bodies.
@@ -305,7 +325,28 @@ impl EmbeddedState {
 impl Listener {
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {
-        is_loopback(self.address)
+        self.place.address().is_none_or(is_loopback)
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Its address, if it is one of IP.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Place::Tcp(address) => Some(*address),
+            Place::Unix { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp(address) => address.fmt(f),
+            Place::Unix { path, .. } => path.display().fmt(f),
+        }
     }
 }
 

@@ -180,6 +180,12 @@ impl Folder {
         self.write("gateway.yaml", &text);
     }
 
+    /// With more listeners.
+    pub(crate) fn listen_also(&self, listeners: &str) {
+        let text = fs::read_to_string(self.path("gateway.yaml")).expect("it was written");
+        self.write("gateway.yaml", &text.replacen(" }]\n", &format!(" }}, {listeners}]\n"), 1));
+    }
+
     pub(crate) fn write_policy(&self, name: &str, text: &str) {
         self.write(&format!("policies/{name}.yaml"), text);
     }
@@ -197,7 +203,10 @@ impl Folder {
 
     /// The program with its secrets and nothing of this process' log settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = guarded(PROGRAM);
+        self.prepared(guarded(PROGRAM), arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).current_dir(self.root.path()).env_remove("RUST_LOG");
         for (name, value) in [
             ("AGENT_USER", USER),
@@ -236,6 +245,18 @@ impl Folder {
     pub(crate) fn start_told(self, arguments: &[&str], env: &[(&str, &str)]) -> Gateway {
         let mut command = self.command(arguments);
         command.envs(env.iter().copied());
+        self.start_as(command)
+    }
+
+    /// The same by another program, which is told the gateway's arguments after its own and becomes it.
+    pub(crate) fn start_by(self, launcher: &[&str]) -> Gateway {
+        let mut command = guarded(launcher[0]);
+        command.args(&launcher[1..]).arg(PROGRAM);
+        let command = self.prepared(command, &["run", "--config", "gateway.yaml"]);
+        self.start_as(command)
+    }
+
+    fn start_as(self, command: Command) -> Gateway {
         let process = Process::start(command, self.root.path());
         let mut gateway = Gateway { folder: self, process };
         gateway.wait();
@@ -265,7 +286,6 @@ impl Gateway {
             if let Some(status) = self.process.ended() {
                 panic!("the gateway ended with {status}:\n{}", self.process.stderr());
             }
-            // It binds its addresses once to see whether they are free, and resets whoever connects just then.
             let admin = Request::get(&format!("http://{}/readyz", self.folder.admin)).try_send();
             let ready = admin.is_ok_and(|answer| answer.status == 200);
             (ready && TcpStream::connect(self.folder.listen).is_ok()).then_some(())

@@ -11,16 +11,13 @@ use swaigate_core::{
     verdict::Reason,
 };
 
-use crate::upstream::{Envelope, X_SIGNALWIRE_SHA256_SIGNATURE, X_SIGNALWIRE_SIGNATURE};
-
-/// How many bytes the names and values of a head may have together.
-const MAX_BYTES: usize = 32 * 1024;
+use crate::{
+    settings::Connections,
+    upstream::{Envelope, X_SIGNALWIRE_SHA256_SIGNATURE, X_SIGNALWIRE_SIGNATURE},
+};
 
 /// The older name of the platform's signature (PROTOCOL.md, 7).
 const X_TWILIO_SIGNATURE: HeaderName = HeaderName::from_static("x-twilio-signature");
-
-/// How many header fields a request may have.
-const MAX_FIELDS: usize = 100;
 
 /// What of a head is used. It is copied out once, since the session is needed for the body.
 pub(super) struct OwnedHead {
@@ -42,11 +39,11 @@ pub(super) struct OwnedHead {
 /// hosts, a length and a transfer coding, lengths that are repeated, other codings than `chunked`, an upgrade, a target
 /// that isn't origin-form or isn't ASCII. Pingora 0.9.1 itself refuses lengths that differ, several hosts, and codings
 /// that don't end in `chunked`; it passes the rest, and drops a length beside a coding.
-pub(super) fn read(session: &Session) -> Result<OwnedHead, Reason> {
+pub(super) fn read(session: &Session, limits: &Connections) -> Result<OwnedHead, Reason> {
     let request = session.req_header();
     let headers = &request.headers;
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if size + request.raw_path().len() > MAX_BYTES || headers.len() > MAX_FIELDS {
+    if size + request.raw_path().len() > limits.max_head || headers.len() > limits.max_headers {
         return Err(Reason::HeaderTooLarge);
     }
     let host = match request.version {

@@ -19,7 +19,7 @@ use swaigate_core::{
 use tracing::Level;
 
 use super::{
-    Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Listener, Log, LogFormat, Settings,
+    Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Listener, Log, LogFormat, Place, Settings,
     Shutdown, TokenKey, is_loopback, key_ring,
 };
 
@@ -35,7 +35,7 @@ const TERMINATE: &str = "this version has no TLS; put a TLS terminator (nginx, C
 
 pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Secrets) -> Option<Settings> {
     let public_url = fields.take("public_url");
-    let listen = listeners(fields.take("listen").required());
+    let listen = listeners(fields.take("listen").required(), folder);
     let admin = fields.take("admin").section(|fields| admin(fields, &listen));
     let public_url = public(public_url, &listen);
     let policies = path(fields.take("policies"), folder, "policies");
@@ -69,7 +69,7 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
     Settings {
         file: None,
         public_url: origin_of(listen),
-        listen: vec![Listener { address: listen, insecure_plaintext: false }],
+        listen: vec![Listener { place: Place::Tcp(listen), insecure_plaintext: false }],
         admin: Admin { address: admin },
         policies: PathBuf::from("policies"),
         token_keys: Vec::new(),
@@ -87,7 +87,7 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
 
 // === addresses ===
 
-fn listeners(field: Field<'_>) -> Vec<Listener> {
+fn listeners(field: Field<'_>, folder: &Path) -> Vec<Listener> {
     let (report, place, given) = (field.report(), field.place(), field.is_given());
     let items = field.list(MAX_LISTED);
     if given && items.as_ref().is_some_and(Vec::is_empty) {
@@ -96,26 +96,44 @@ fn listeners(field: Field<'_>) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     for item in items.unwrap_or_default() {
         let place = item.place();
-        let Some(listener) = item.mapping(listener) else { continue };
-        if listeners.iter().any(|other| other.address == listener.address) {
-            report.note(place, format!("`{}` is listed twice", listener.address));
+        let Some(listener) = item.mapping(|fields| listener(fields, folder)) else { continue };
+        if listeners.iter().any(|other| other.place == listener.place) {
+            report.note(place, format!("`{}` is listed twice", listener.place));
         }
         listeners.push(listener);
     }
     listeners
 }
 
-fn listener(fields: &mut Fields<'_>) -> Option<Listener> {
+fn listener(fields: &mut Fields<'_>, folder: &Path) -> Option<Listener> {
     fields.refuse("tls", TERMINATE);
-    let field = fields.take("address").required();
-    let (report, place) = (field.report(), field.place());
-    let address = field.parse(address);
+    let (report, mut at) = (fields.report(), fields.place());
+    let mode = fields.take("mode");
+    let (mode_place, has_mode) = (mode.place(), mode.is_given());
+    let mode = mode.parse(permissions).unwrap_or(0o600);
     let insecure_plaintext = fields.take("insecure_plaintext").bool().unwrap_or(false);
-    let listener = Listener { address: address?, insecure_plaintext };
+    let place = match fields.take_one_of(["address", "unix"]) {
+        None => {
+            report.note(at, "a listener needs an `address`, or the path of a socket: `unix`");
+            None
+        }
+        Some(("unix", field)) => Some(Place::Unix { path: path(field, folder, "gateway.sock"), mode }),
+        Some((_, field)) => {
+            at = field.place();
+            if has_mode {
+                report.note(
+                    mode_place,
+                    "`mode` is the permissions of a socket in the file system; an `address` has none",
+                );
+            }
+            field.parse(address).map(Place::Tcp)
+        }
+    };
+    let listener = Listener { place: place?, insecure_plaintext };
     if !listener.is_loopback() && !insecure_plaintext {
         let advice =
             "and listen on 127.0.0.1, or add `insecure_plaintext: true` where the network between is yours alone";
-        report.note(place, format!("other machines can reach `{}`, and {TERMINATE} {advice}", listener.address));
+        report.note(at, format!("other machines can reach `{}`, and {TERMINATE} {advice}", listener.place));
     }
     Some(listener)
 }
@@ -128,10 +146,16 @@ fn admin(fields: &mut Fields<'_>, listen: &[Listener]) -> Admin {
         report
             .note(place, format!("`{address}` can be reached from other machines; the admin address must be loopback"));
     }
-    if listen.iter().any(|listener| listener.address == address) {
+    if listen.iter().any(|listener| listener.place == Place::Tcp(address)) {
         report.note(place, format!("`{address}` is in `listen` too; give the admin address a port of its own"));
     }
     Admin { address }
+}
+
+/// Of a file, as `chmod` takes them.
+fn permissions(text: &str) -> Result<u32, &'static str> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & 0o600 == 0o600 && *mode <= 0o777);
+    mode.ok_or("write permissions as `chmod` takes them, in quotes and with those of the owner, like `\"0660\"`")
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -146,13 +170,13 @@ fn public(field: Field<'_>, listen: &[Listener]) -> Option<PublicUrl> {
         return field.parse(str::parse);
     }
     // Without a listener there is a mistake about that already.
-    let local = listen.iter().all(Listener::is_loopback);
-    if !local {
+    let address = listen.iter().find_map(|listener| listener.place.address());
+    if !listen.is_empty() && (address.is_none() || !listen.iter().all(Listener::is_loopback)) {
         let message =
             "`public_url` is missing: where does the platform reach the gateway? Like `https://agents.example.com`";
         field.report().note(field.key_place(), message);
     }
-    listen.first().map(|listener| origin_of(listener.address))
+    address.map(origin_of)
 }
 
 fn origin_of(address: SocketAddr) -> PublicUrl {
@@ -256,10 +280,14 @@ fn failed_authentication(fields: &mut Fields<'_>) -> FailedAuthentication {
 
 fn connections(fields: &mut Fields<'_>) -> Connections {
     let default = Connections::default();
+    let max = count(fields.take("max"), 1..=1_000_000, default.max);
     Connections {
-        max: count(fields.take("max"), 1..=1_000_000, default.max),
+        max,
+        max_per_address: count(fields.take("max_per_address"), 1..=1_000_000, max),
         header_timeout: fields.take("header_timeout").duration(MOMENT..=5 * MINUTE).unwrap_or(default.header_timeout),
         keepalive: fields.take("keepalive").duration(Duration::from_secs(1)..=60 * MINUTE).unwrap_or(default.keepalive),
+        max_head: fields.take("max_head").size(1 << 10..=256 << 10).unwrap_or(default.max_head),
+        max_headers: count(fields.take("max_headers"), 8..=256, default.max_headers),
     }
 }
 
@@ -309,7 +337,14 @@ impl Default for FailedAuthentication {
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { max: 10_000, header_timeout: Duration::from_secs(10), keepalive: Duration::from_secs(75) }
+        Self {
+            max: 10_000,
+            max_per_address: 10_000,
+            header_timeout: Duration::from_secs(10),
+            keepalive: Duration::from_secs(75),
+            max_head: 32 << 10,
+            max_headers: 100,
+        }
     }
 }
 

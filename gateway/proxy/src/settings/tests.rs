@@ -87,7 +87,11 @@ fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
     );
     assert_eq!(without.audit, Audit { path: "audit/audit.jsonl".into(), queue: 8192 });
     let [header_timeout, keepalive, timeout, drain] = [10, 75, 30, 120].map(Duration::from_secs);
-    assert_eq!(without.connections, Connections { max: 10_000, header_timeout, keepalive });
+    let (max, max_head) = (10_000, 32 << 10);
+    assert_eq!(
+        without.connections,
+        Connections { max, max_per_address: max, header_timeout, keepalive, max_head, max_headers: 100 }
+    );
     assert_eq!(without.bodies, Bodies { budget: 256 << 20, timeout });
     assert_eq!(without.log, Log { level: Level::INFO, format: LogFormat::Text });
     assert_eq!(without.shutdown, Shutdown { delay: Duration::ZERO, drain });
@@ -106,7 +110,7 @@ state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_facts: 19, ma
 failed_authentication: { free: 0, delay: 2s, max_delay: 3s, forget: 4s, max_addresses: 19 }
 audit: { path: /var/log/audit.jsonl, queue: 1 }
 threads: 3
-connections: { max: 5, header_timeout: 1s, keepalive: 2s }
+connections: { max: 5, max_per_address: 4, header_timeout: 1s, keepalive: 2s, max_head: 2KiB, max_headers: 9 }
 bodies: { budget: 64MiB, timeout: 2s }
 log: { level: debug, format: json }
 shutdown: { delay: 5s, drain: 10s }
@@ -114,7 +118,7 @@ shutdown: { delay: 5s, drain: 10s }
     );
     let seconds = Duration::from_secs;
     assert_eq!(settings.public_url.origin(), "https://agents.example.com");
-    assert_eq!(settings.listen, [Listener { address: address("127.0.0.1:8080"), insecure_plaintext: false }]);
+    assert_eq!(settings.listen, [Listener { place: Place::Tcp(address("127.0.0.1:8080")), insecure_plaintext: false }]);
     assert_eq!(settings.admin.address, address("[::1]:9000"));
     assert_eq!(settings.policies, Path::new("agents/"));
     let keys: Vec<_> = settings.token_keys.iter().map(|key| (key.id.as_str(), key.secret.len())).collect();
@@ -141,7 +145,17 @@ shutdown: { delay: 5s, drain: 10s }
     );
     assert_eq!(settings.audit, Audit { path: "/var/log/audit.jsonl".into(), queue: 1 });
     assert_eq!(settings.threads, 3);
-    assert_eq!(settings.connections, Connections { max: 5, header_timeout: seconds(1), keepalive: seconds(2) });
+    assert_eq!(
+        settings.connections,
+        Connections {
+            max: 5,
+            max_per_address: 4,
+            header_timeout: seconds(1),
+            keepalive: seconds(2),
+            max_head: 2048,
+            max_headers: 9
+        }
+    );
     assert_eq!(settings.bodies, Bodies { budget: 64 << 20, timeout: seconds(2) });
     assert_eq!(settings.log, Log { level: Level::DEBUG, format: LogFormat::Json });
     assert_eq!(settings.shutdown, Shutdown { delay: seconds(5), drain: seconds(10) });
@@ -211,6 +225,23 @@ fn each_mistake_has_its_place_and_its_words() {
         ),
         ("listen: [{ address: '127.0.0.1:80' }, { address: '127.0.0.1:80' }]", "1:39: `127.0.0.1:80` is listed twice"),
         (
+            "listen: [{ insecure_plaintext: true }]",
+            "1:10: a listener needs an `address`, or the path of a socket: `unix`",
+        ),
+        ("listen: [{ address: '127.0.0.1:80', unix: s }]", "1:37: `unix` and `address` exclude each other; keep one"),
+        (
+            "listen: [{ address: '127.0.0.1:80', mode: '0600' }]",
+            "1:43: `mode` is the permissions of a socket in the file system; an `address` has none",
+        ),
+        (
+            "listen: [{ unix: s, mode: '0060' }]\npublic_url: https://a",
+            "1:27: `mode`: write permissions as `chmod` takes them, in quotes and with those of the owner, like `\"0660\"`",
+        ),
+        (
+            "listen: [{ unix: s }]",
+            "1:1: `public_url` is missing: where does the platform reach the gateway? Like `https://agents.example.com`",
+        ),
+        (
             "L\nadmin: { address: '0.0.0.0:9901' }",
             "3:19: `0.0.0.0:9901` can be reached from other machines; the admin address must be loopback",
         ),
@@ -274,6 +305,7 @@ fn each_mistake_has_its_place_and_its_words() {
         ("L\nthreads: 0", "3:10: `threads` is 0; it must be from 1 to 1024"),
         ("L\nconnections: { max: 0 }", "3:21: `max` is 0; it must be from 1 to 1000000"),
         ("L\nconnections: { header_timeout: 0s }", "3:32: `header_timeout` is `0s`; it must be from 10ms to 5m"),
+        ("L\nconnections: { max_headers: 300 }", "3:29: `max_headers` is 300; it must be from 8 to 256"),
         ("L\nconnections: { keepalive: 2h }", "3:27: `keepalive` is `2h`; it must be from 1s to 1h"),
         ("L\nbodies: { budget: 1KiB }", "3:19: `budget` is `1KiB`; it must be from 64KiB to 64GiB"),
         ("L\nbodies: { timeout: 30 }", "3:20: `timeout` needs a unit: `30s` for seconds, `30m` for minutes"),
