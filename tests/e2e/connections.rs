@@ -129,6 +129,7 @@ own = socket.socket()
 own.bind((host, int(port)))
 own.listen()
 os.dup2(own.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ["LISTEN_FDS"] = "1"
 os.execv(sys.argv[2], sys.argv[2:])
 "#;

@@ -275,3 +275,6 @@ impl Future for TooLate<'_> {
         self.sleep.as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
