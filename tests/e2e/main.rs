@@ -35,4 +35,5 @@ mod streams;
 mod strict_json;
 mod tools;
 mod transfers;
+mod upstreams;
 mod whole_call;

@@ -206,6 +206,19 @@ fn what_the_loader_refuses_is_wrong_in_an_editor_too() {
         (Schema::Policy, upstream, "signing_base: https://a }"),
         (Schema::Policy, upstream, "timeouts: { connect: 5 } }"),
         (Schema::Policy, upstream, "aliases: [https://a/b] }"),
+        (Schema::Policy, upstream, "servers: [] }"),
+        (Schema::Policy, upstream, "servers: [http://b:1] }"),
+        (Schema::Policy, upstream, "servers: [{ weight: 1 }] }"),
+        (Schema::Policy, upstream, "servers: [b, c], eject: { failures: 0 } }"),
+        (Schema::Policy, upstream, "eject: { failures: 1 } }"),
+        (Schema::Policy, upstream, "servers: [b], eject: { failures: 1 } }"),
+        (Schema::Policy, upstream, "health: { every: 1s } }"),
+        (Schema::Policy, upstream, "health: { path: up } }"),
+        (Schema::Policy, upstream, "health: { path: //up } }"),
+        (Schema::Policy, upstream, "health: { path: '/a b' } }"),
+        (Schema::Policy, upstream, "health: { path: /, expect: 100 } }"),
+        (Schema::Policy, upstream, "breaker: { for: 5 } }"),
+        (Schema::Policy, upstream, "max_in_flight: 0 }"),
         (Schema::Policy, policy, "limit: []"),
         (Schema::Policy, policy, "match: { path: bank }"),
         (Schema::Policy, policy, "match: { path: /bank/ }"),
@@ -324,8 +337,20 @@ fn each_default_is_what_happens_without_the_key() {
 }
 
 /// Keys that are read only beside others.
-const NOT_ALONE: [&str; 5] =
-    ["platform.signature", "platform.insecure_unsigned_get", "health_path", "calls.idle", "egress.assets"];
+const NOT_ALONE: [&str; 12] = [
+    "upstream.health.every",
+    "upstream.health.timeout",
+    "upstream.health.healthy",
+    "upstream.health.unhealthy",
+    "upstream.eject.failures",
+    "upstream.eject.for",
+    "upstream.eject.max_percent",
+    "platform.signature",
+    "platform.insecure_unsigned_get",
+    "health_path",
+    "calls.idle",
+    "egress.assets",
+];
 
 /// The defaults of a schema, but for those in lists and under keys that are free to choose.
 fn defaults(tree: &Value) -> Vec<(String, Value)> {

@@ -10,11 +10,12 @@ mod exposed;
 mod functions;
 mod leaks;
 mod ownership;
+mod servers;
 mod shadow;
 mod template;
 pub(crate) mod unescape;
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 pub use compile::{
     InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
@@ -25,6 +26,7 @@ pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
 pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement, Verify};
 pub use leaks::{Leak, Screen};
 pub use ownership::Owned;
+pub use servers::{BreakerRules, Ejection, HealthCheck, Server};
 pub use shadow::Shadow;
 pub use template::{NotATemplate, Template};
 
@@ -125,10 +127,20 @@ pub struct Agent {
 pub struct Upstream {
     /// Whether it speaks TLS.
     pub https: bool,
-    /// A name or an address, without brackets.
+    /// The name or address by which it is asked, without brackets: in `Host`, and in URLs that it makes of that.
     pub host: String,
-    /// The port.
+    /// The port that belongs to it.
     pub port: u16,
+    /// Where its requests are sent; at least one. If the file lists none, that is [`Upstream::host`] itself.
+    pub servers: Vec<Server>,
+    /// How they are asked whether they are well, if they are.
+    pub health: Option<HealthCheck>,
+    /// Which of them gets no requests for a while.
+    pub eject: Ejection,
+    /// When none of them does, if ever.
+    pub breaker: Option<BreakerRules>,
+    /// How many requests may be under way at it, on all servers together.
+    pub max_in_flight: u32,
     /// What stands for [`Agent::path`] on the agent: equal to it unless `upstream.url` has a path.
     pub path: String,
     /// The credentials that the agent itself asks for.
@@ -333,6 +345,8 @@ pub struct Sentences {
     pub ended: String,
     /// The agent takes longer than [`Timeouts::answer`].
     pub slow: String,
+    /// The agent has as much to do as it may have at once.
+    pub hold: String,
     /// The agent doesn't answer, or not with what the gateway can vouch for.
     pub unavailable: String,
 }
@@ -537,11 +551,7 @@ impl Agent {
 impl Upstream {
     /// `host:port`, or the host alone for the scheme's default port: the `Host` header.
     pub fn host_header(&self) -> String {
-        let host = if self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
+        let host = servers::bracketed(&self.host);
         let default = if self.https { 443 } else { 80 };
         if self.port == default { host } else { format!("{host}:{}", self.port) }
     }
@@ -554,7 +564,7 @@ impl Upstream {
 
 impl Sentences {
     /// All of them, by their keys.
-    pub fn all(&self) -> [(&'static str, &str); 14] {
+    pub fn all(&self) -> [(&'static str, &str); 15] {
         [
             ("limited", &self.limited),
             ("disabled", &self.disabled),
@@ -569,6 +579,7 @@ impl Sentences {
             ("expired", &self.expired),
             ("ended", &self.ended),
             ("slow", &self.slow),
+            ("hold", &self.hold),
             ("unavailable", &self.unavailable),
         ]
     }
@@ -591,6 +602,7 @@ impl Default for Sentences {
             expired: "This call has gone on for too long. Please call again.".into(),
             ended: "This call has ended. Please call again.".into(),
             slow: "That is taking longer than expected. Please ask again in a moment.".into(),
+            hold: "Please hold: there is a lot to do right now. Please ask again in a moment.".into(),
             unavailable: "This service is temporarily unavailable. Please try again later.".into(),
         }
     }

@@ -128,6 +128,10 @@ reasons! {
 
     /// The agent can't be connected to.
     AgentUnreachable => "agent_unreachable",
+    /// As many requests as the policy allows are under way at the agent.
+    AgentBusy => "agent_busy",
+    /// The agent isn't asked: no server of it is up, or what it was asked last has failed too often.
+    AgentUnavailable => "agent_unavailable",
     /// The agent did not answer in time.
     AgentTimeout => "agent_timeout",
     /// The agent broke off, or its answer is not HTTP.
@@ -178,6 +182,8 @@ impl Reason {
     pub fn cause(self) -> Cause {
         match self {
             Reason::AgentUnreachable
+            | Reason::AgentBusy
+            | Reason::AgentUnavailable
             | Reason::AgentTimeout
             | Reason::AgentBroken
             | Reason::AgentUnauthorized
@@ -246,6 +252,11 @@ impl Reason {
     /// Whether the agent gave no answer that could be passed on.
     pub fn is_the_agents_fault(self) -> bool {
         self.cause() == Cause::Agent
+    }
+
+    /// Whether the agent never heard of a request that was permitted.
+    pub fn is_before_the_agent(self) -> bool {
+        matches!(self, Reason::AgentUnreachable | Reason::AgentBusy | Reason::AgentUnavailable)
     }
 
     /// Whether whoever sent the request failed to prove who that is. Who sent no proof at all has not tried: clients ask

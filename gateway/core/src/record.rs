@@ -4,6 +4,8 @@ mod inputs;
 
 pub use inputs::{CodeSeen, Heard, Inputs, Unseen};
 
+use std::sync::Arc;
+
 use crate::id::{CallerDigest, DocumentId};
 
 /// How much of a foreign word is written down, in characters.
@@ -134,6 +136,8 @@ pub struct Facts {
     pub would_refuse: Vec<Shadowed>,
     /// The scope of the emergency switch that stopped it.
     pub switch: Option<String>,
+    /// Which server of the agent was asked last, if it has several.
+    pub server: Option<Arc<str>>,
     /// For the operator: what exactly was wrong. It holds no secret and no number.
     pub detail: Option<String>,
 }

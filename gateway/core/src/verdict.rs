@@ -93,6 +93,10 @@ enum Telling<'s> {
 pub fn reply(route: Route, reason: Reason, say: (&Sentences, Option<&str>), medium: Medium) -> Reply {
     let telling = match (telling(reason, say.0), say.1) {
         (Telling::Caller(_, status), Some(sentence)) => Telling::Caller(sentence, status),
+        // Behind a document's last words nobody holds the line.
+        (Telling::Caller(_, status), None) if (reason, route) == (Reason::AgentBusy, Route::Swml) => {
+            Telling::Caller(&say.0.busy, status)
+        }
         (telling, _) => telling,
     };
     match (telling, route) {
@@ -163,6 +167,8 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::CodeLocked => Caller(&say.locked, 429),
         Reason::VerbDenied | Reason::DestinationDenied | Reason::EgressDenied => Caller(&say.denied, 502),
         Reason::AnswerSlow => Caller(&say.slow, 504),
+        Reason::AgentBusy => Caller(&say.hold, 503),
+        Reason::AgentUnavailable => Caller(&say.unavailable, 503),
         Reason::AgentTimeout => Caller(&say.unavailable, 504),
         Reason::Overloaded | Reason::AuditFull => Caller(&say.unavailable, 503),
         Reason::Internal => Caller(&say.unavailable, 500),

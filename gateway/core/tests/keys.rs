@@ -267,6 +267,10 @@ fn said_when_slow(world: &World) -> String {
     says(world, Reason::AnswerSlow)
 }
 
+fn said_to_hold(world: &World) -> String {
+    says(world, Reason::AgentBusy)
+}
+
 fn said_when_unavailable(world: &World) -> String {
     says(world, Reason::AgentUnreachable)
 }
@@ -583,6 +587,12 @@ fn rows() -> Vec<Row> {
             more("say: { slow: One moment. }", ""),
             said_when_slow,
             ["One moment.", "That is taking longer than expected. Please ask again in a moment."],
+        ),
+        row(
+            "say.hold",
+            more("say: { hold: One moment. }", ""),
+            said_to_hold,
+            ["One moment.", "Please hold: there is a lot to do right now. Please ask again in a moment."],
         ),
         row(
             "say.unavailable",

@@ -3,7 +3,7 @@
 
 mod api;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -40,12 +40,16 @@ impl Admin {
                 let body = concat!(r#"{"name":"swaigate","version":""#, env!("CARGO_PKG_VERSION"), "\"}\n");
                 (StatusCode::OK, JSON, body.as_bytes().to_vec())
             }
-            "/metrics" => match self.app.metrics.text(self.app.state.gauges(), self.app.failures.waiting(clock::now()))
-            {
-                Ok(text) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into_bytes()),
-            },
+            "/metrics" => self.metrics(),
             _ => (StatusCode::NOT_FOUND, TEXT, b"/healthz /readyz /metrics /version /v1/switches\n".to_vec()),
+        }
+    }
+
+    fn metrics(&self) -> (StatusCode, &'static str, Vec<u8>) {
+        self.app.fleets.measure(Instant::now());
+        match self.app.metrics.text(self.app.state.gauges(), self.app.failures.waiting(clock::now())) {
+            Ok(text) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into_bytes()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What all requests share.
 
 mod board;
+mod fleets;
 
 use std::{
     sync::{
@@ -21,7 +22,11 @@ use swaigate_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::board::{Board, Unchanged, Wanted};
+pub(crate) use self::fleets::{digest, score};
+pub use self::{
+    board::{Board, Unchanged, Wanted},
+    fleets::{Due, Fleet, Fleets, NotNow, Station, Visit},
+};
 use crate::{
     audit::Audit,
     metrics::Metrics,
@@ -60,6 +65,8 @@ pub struct App {
     pub verified: Verified,
     /// What agents last said of their health.
     pub health: Health,
+    /// The agents' servers.
+    pub fleets: Fleets,
     /// The bytes of all bodies in flight, but for those of [`App::strangers`].
     pub bodies: Budget,
     /// The bytes of all requests' bodies that the gateway authenticates nobody for: an eighth of the others, so that
@@ -136,6 +143,7 @@ impl App {
     /// If the operating system gives no random bytes.
     pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
         Ok(Self {
+            fleets: Fleets::new(&parts.policies, Arc::clone(&parts.metrics)),
             policies: ArcSwap::new(parts.policies),
             state: parts.state,
             audit: parts.audit,

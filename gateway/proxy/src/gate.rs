@@ -52,7 +52,7 @@ use crate::{
     clock,
     connection::Connection,
     random,
-    upstream::{Answer, Envelope, Upstreams},
+    upstream::{Answer, Envelope, Exchanged, Upstreams},
 };
 
 /// From this size on, JSON is worked on where it blocks nobody else.
@@ -68,8 +68,8 @@ pub struct Gate {
 
 impl Gate {
     /// A gate to these agents.
-    pub fn new(app: Arc<App>, upstreams: Upstreams) -> Self {
-        Self { app, upstreams: Arc::new(upstreams) }
+    pub fn new(app: Arc<App>, upstreams: Arc<Upstreams>) -> Self {
+        Self { app, upstreams }
     }
 
     async fn serve(&self, session: &mut Session, ledger: &mut Ledger) -> Result<Served, Denial> {
@@ -207,10 +207,11 @@ impl Exchange {
             Some(edited) => Bytes::from(edited.clone()),
             None => body.bytes(),
         };
-        let answered = upstreams.exchange(&permit, sent, &envelope, &app.bodies).await;
+        let Exchanged { server, answer } = upstreams.exchange(&permit, sent, &envelope).await;
+        facts.server = server;
         let agent_time = Some(started.elapsed());
         drop(body);
-        let (result, facts) = match answered {
+        let (result, facts) = match answer {
             Ok(answer) => {
                 let (released, facts) = release(permit, policies, answer, facts).await;
                 (learn(&app, released).await, facts)
@@ -218,7 +219,7 @@ impl Exchange {
             Err(failure) => {
                 facts.detail = Some(failure.detail);
                 // The agent never heard of it: it may be asked again.
-                if failure.reason == Reason::AgentUnreachable {
+                if failure.reason.is_before_the_agent() {
                     app.state.forget(permit.undone()).await;
                 }
                 (Err(permit.deny(failure.reason)), facts)

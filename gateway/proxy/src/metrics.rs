@@ -1,5 +1,7 @@
 //! What Prometheus sees. Every label is from a closed list or from the operator's files, so nothing grows with traffic.
 
+mod servers;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -13,6 +15,7 @@ use swaigate_core::{
     verdict::{Decision, Reason, Route},
 };
 
+pub use self::servers::ServerMetrics;
 use crate::state::Gauges;
 
 /// The label of requests that no agent was found for.
@@ -31,6 +34,8 @@ pub struct Metrics {
     gateway_seconds: HistogramVec,
     agent_seconds: HistogramVec,
     upstream_errors: IntCounterVec,
+    /// Agents' servers.
+    pub servers: ServerMetrics,
     streamed: IntCounterVec,
     /// Requests and detached exchanges under way.
     pub in_flight: IntGauge,
@@ -146,6 +151,7 @@ impl Metrics {
                 "Exchanges with an agent that failed, by reason.",
                 &["agent", "reason"],
             )?,
+            servers: ServerMetrics::new(&registry)?,
             streamed: counters(
                 "swaigate_streamed_bytes_total",
                 "Bytes of answers that passed as they came.",

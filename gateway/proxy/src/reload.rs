@@ -126,6 +126,7 @@ impl Reloader {
                 let after = self.app.policies.load();
                 self.app.metrics.keep_agents(&before, &after);
                 self.app.health.keep_agents(&after);
+                self.app.fleets.follow(&after);
                 self.app.metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
                 if !needs_generated_password(&before) {
                     show_generated_password(&after, &self.seed);

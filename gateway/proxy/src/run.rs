@@ -38,7 +38,7 @@ use crate::{
     reload::{self, Reloader},
     settings::{self, Connections, EmbeddedState, Settings, Shutdown},
     state::{Bounds, Embedded, FailedAttempts, Kept},
-    upstream::Upstreams,
+    upstream::{HealthChecks, Upstreams},
 };
 
 /// How often idle cells and dead bindings are forgotten.
@@ -250,7 +250,8 @@ fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret, doors: Vec<D
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
 
-    let gate = Gate::new(Arc::clone(app), Upstreams::new(&conf));
+    let upstreams = Arc::new(Upstreams::new(&conf, Arc::clone(app)));
+    let gate = Gate::new(Arc::clone(app), Arc::clone(&upstreams));
     let mut proxy = pingora_proxy::http_proxy(&conf, gate);
     proxy.handle_init_modules();
     edge::limit_streams(&mut proxy, limits(settings));
@@ -265,6 +266,11 @@ fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret, doors: Vec<D
     let mut sweeper = pingora_core::services::background::background_service("sweeper", Sweeper(Arc::clone(app)));
     sweeper.threads = Some(1);
     server.add_service(sweeper);
+
+    let checks = HealthChecks::new(Arc::clone(app), upstreams);
+    let mut checks = pingora_core::services::background::background_service("health checks", checks);
+    checks.threads = Some(1);
+    server.add_service(checks);
     server
 }
 

@@ -1,22 +1,23 @@
-//! The way to the agent. It takes a [`Permit`], which nothing but the decision can make.
+//! The way to the agents. It takes a [`Permit`], which nothing but the decision can make.
 //!
-//! The request is built from a short list of headers, never copied: what a client writes in `X-Forwarded-*`, `Forwarded`,
-//! `X-Original-*`, `Cookie` or hop-by-hop headers reaches no agent (PROTOCOL.md, 8). What else passes for files and streams
-//! is the permit's word.
+//! An agent may have several servers, and a name several addresses. Which of them a request goes to first is
+//! [`crate::app::Fleets`]' word; the next one gets it only if the one before can't have had it whole.
 
 mod incoming;
+mod names;
+mod probe;
+mod request;
 
 use std::{
-    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use pingora_core::{
     ErrorType,
     connectors::{ConnectorOptions, http::v1::Connector},
@@ -25,32 +26,24 @@ use pingora_core::{
     upstreams::peer::HttpPeer,
 };
 use pingora_http::{RequestHeader, ResponseHeader};
-use swaigate_core::{
-    decide::Permit,
-    id::RequestId,
-    policy::{Agent, Upstream},
-    route::Method,
-    signature::Made,
-    verdict::Reason,
-};
+use swaigate_core::{decide::Permit, id::RequestId, policy::Agent, route::Method, verdict::Reason};
 use tokio::time::timeout;
 
 pub(crate) use self::incoming::Incoming;
-use crate::app::{Budget, Reserved};
+use self::names::Names;
+pub use self::probe::HealthChecks;
+use crate::app::{App, Budget, NotNow, Reserved, Station, Visit};
 
 /// How long an idle connection to an agent is kept: less than uvicorn's and Node's 5 s, so that a request is seldom sent
 /// into a connection that the agent is just closing.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// How long a name's addresses are used before it is looked up again.
-const NAME_TTL: Duration = Duration::from_secs(10);
+/// How often a request is tried at an agent with one server: the second time, if it wasn't sent whole the first.
+const ATTEMPTS: usize = 2;
 
-/// How many names are remembered.
-const MAX_NAMES: usize = 1024;
+/// And at one with several, each time at another place.
+const ATTEMPTS_AT_SEVERAL: usize = 3;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The platform's signatures (PROTOCOL.md, 7).
 pub(crate) const X_SIGNALWIRE_SIGNATURE: HeaderName = HeaderName::from_static("x-signalwire-signature");
 pub(crate) const X_SIGNALWIRE_SHA256_SIGNATURE: HeaderName = HeaderName::from_static("x-signalwire-sha256-signature");
@@ -59,14 +52,9 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 /// Connections to agents.
 pub struct Upstreams {
+    app: Arc<App>,
     connector: Connector,
-    names: Mutex<HashMap<(String, u16), LookedUp>>,
-}
-
-/// What a name stood for.
-struct LookedUp {
-    at: Instant,
-    address: SocketAddr,
+    names: Names,
 }
 
 /// What of a client's request an agent sees besides target and body.
@@ -103,6 +91,15 @@ pub struct Answer {
     _reserved: Reserved,
 }
 
+/// What became of a request.
+#[derive(Debug)]
+pub struct Exchanged {
+    /// The server that was asked last, if the agent has several.
+    pub server: Option<Arc<str>>,
+    /// What it said.
+    pub answer: Result<Answer, Failure>,
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -110,6 +107,15 @@ pub struct Failure {
     pub reason: Reason,
     /// In Pingora's words, for the operator; it holds no header.
     pub detail: String,
+}
+
+/// A request on its way to one of several places.
+#[derive(Clone, Copy)]
+struct Request<'r> {
+    permit: &'r Permit,
+    header: &'r RequestHeader,
+    body: &'r Bytes,
+    number: u64,
 }
 
 /// How far a request got before it failed.
@@ -123,29 +129,38 @@ struct Attempt {
 
 impl Upstreams {
     /// None yet.
-    pub fn new(conf: &ServerConf) -> Self {
+    pub fn new(conf: &ServerConf, app: Arc<App>) -> Self {
         let options = ConnectorOptions::from_server_conf(conf);
-        Self { connector: Connector::new(Some(options)), names: Mutex::default() }
+        Self { app, connector: Connector::new(Some(options)), names: Names::of_the_system() }
     }
 
     /// Sends a permitted request and reads the whole answer, within the policy's time and size and the byte budget.
     ///
-    /// It is sent once more only where the first attempt can't have reached the agent whole: the connection failed, or
-    /// broke before the request was written.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn exchange(
-        &self,
-        permit: &Permit,
-        body: Bytes,
-        envelope: &Envelope,
-        budget: &Budget,
-    ) -> Result<Answer, Failure> {
+    /// It is sent again, at another place if there is one, only where it can't have reached the agent whole: the
+    /// connection failed, or broke before the request was written.
+    pub async fn exchange(&self, permit: &Permit, body: Bytes, envelope: &Envelope) -> Exchanged {
+        let mut visit = match self.enter(permit) {
+            Ok(visit) => visit,
+            Err(failure) => return Exchanged { server: None, answer: Err(failure) },
+        };
         let limit = permit.agent().upstream.timeouts.exchange;
         let expired = || Failure { reason: Reason::AgentTimeout, detail: format!("no whole answer in {limit:?}") };
-        let whole = pin!(self.whole(permit, body, envelope, budget));
-        timeout(limit, whole).await.unwrap_or_else(|_| Err(expired()))
+        let answer = {
+            let whole = pin!(self.whole(permit, body, envelope, &mut visit));
+            timeout(limit, whole).await.unwrap_or_else(|_| Err(expired()))
+        };
+        let is_answered = match &answer {
+            Ok(answer) => Some(!is_gateways_failure(answer.status)),
+            Err(failure) => failure.is_answered(),
+        };
+        if let Some(is_answered) = is_answered {
+            visit.ends(is_answered, Instant::now());
+        }
+        Exchanged { server: visit.server(), answer }
+    }
+
+    fn enter(&self, permit: &Permit) -> Result<Visit, Failure> {
+        Ok(self.app.fleets.enter(permit, Instant::now())?)
     }
 
     async fn whole(
@@ -153,10 +168,10 @@ impl Upstreams {
         permit: &Permit,
         body: Bytes,
         envelope: &Envelope,
-        budget: &Budget,
+        visit: &mut Visit,
     ) -> Result<Answer, Failure> {
-        let (mut session, peer) = self.send(permit, body, envelope).await?;
-        match receive(&mut session, permit.agent().bodies.response, budget).await {
+        let (mut session, peer) = self.send(permit, body, envelope, visit).await?;
+        match receive(&mut session, permit.agent().bodies.response, &self.app.bodies).await {
             Ok(answer) => {
                 self.release(session, &peer).await;
                 Ok(answer)
@@ -178,35 +193,70 @@ impl Upstreams {
         permit: &Permit,
         body: Bytes,
         envelope: &Envelope,
+        visit: &mut Visit,
     ) -> Result<(HttpSession, HttpPeer), Failure> {
-        let mut may_repeat = true;
-        loop {
-            match self.attempt(permit, body.clone(), envelope).await {
-                Err(Attempt { is_unsent: true, .. }) if may_repeat => may_repeat = false,
-                outcome => return outcome.map_err(|attempt| attempt.failure),
+        let header = request::permitted(permit, body.len(), envelope)?;
+        let stations = visit.places(Instant::now())?;
+        let is_single = stations.len() == 1;
+        let mut left = if is_single { ATTEMPTS } else { ATTEMPTS_AT_SEVERAL };
+        let rounds = if is_single { ATTEMPTS } else { 1 };
+        let mut last = None;
+        for station in stations.iter().cycle().take(rounds * stations.len()) {
+            visit.goes_to(station, Instant::now());
+            let request = Request { permit, header: &header, body: &body, number: visit.number() };
+            match self.send_to(station, &request, &mut left).await {
+                Ok(sent) => return Ok(sent),
+                Err(Attempt { failure, is_unsent }) if !is_unsent || left == 0 => return Err(failure),
+                Err(Attempt { failure, .. }) => last = Some(failure),
             }
         }
+        Err(last.unwrap_or_else(|| Failure { reason: Reason::AgentUnreachable, detail: "no server".to_owned() }))
     }
 
-    async fn attempt(
+    /// Tries one address of a server after the other.
+    async fn send_to(
         &self,
-        permit: &Permit,
-        body: Bytes,
-        envelope: &Envelope,
+        station: &Station,
+        request: &Request<'_>,
+        left: &mut usize,
     ) -> Result<(HttpSession, HttpPeer), Attempt> {
-        let agent = permit.agent();
+        let agent = request.permit.agent();
         let unsent = |failure| Attempt { failure, is_unsent: true };
-        let sent = |failure| Attempt { failure, is_unsent: false };
-        let header = request_header(permit, body.len(), envelope).map_err(sent)?;
-        let peer = self.peer(agent).await.map_err(sent)?;
-        let mut session = self.session(&peer).await.map_err(unsent)?;
-        session.read_timeout = Some(agent.upstream.timeouts.exchange);
-        session.write_timeout = Some(agent.upstream.timeouts.exchange);
-        if let Err(attempt) = send(&mut session, header, &body, permit.forward().method).await {
+        let Station { host, port, .. } = station;
+        let found = self.names.look_up(host, *port, agent.upstream.timeouts.connect, request.number).await;
+        let addresses = found.map_err(|detail| unsent(Failure { reason: Reason::AgentUnreachable, detail }))?;
+        let mut last = unsent(Failure { reason: Reason::AgentUnreachable, detail: "no address".to_owned() });
+        for address in addresses {
+            if *left == 0 {
+                break;
+            }
+            *left -= 1;
+            let peer = peer(agent, station, address);
+            match self.attempt(&peer, request).await {
+                Ok(session) => return Ok((session, peer)),
+                Err(attempt @ Attempt { is_unsent: false, .. }) => return Err(attempt),
+                Err(attempt) => {
+                    if attempt.failure.reason == Reason::AgentUnreachable {
+                        self.names.shun(host, *port, address);
+                    }
+                    last = attempt;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn attempt(&self, peer: &HttpPeer, request: &Request<'_>) -> Result<HttpSession, Attempt> {
+        let Request { permit, header, body, .. } = *request;
+        let mut session = self.session(peer).await.map_err(|failure| Attempt { failure, is_unsent: true })?;
+        let patience = permit.agent().upstream.timeouts.exchange;
+        session.read_timeout = Some(patience);
+        session.write_timeout = Some(patience);
+        if let Err(attempt) = send(&mut session, header.clone(), body, permit.forward().method).await {
             session.shutdown().await;
             return Err(attempt);
         }
-        Ok((session, peer))
+        Ok(session)
     }
 
     async fn session(&self, peer: &HttpPeer) -> Result<HttpSession, Failure> {
@@ -217,105 +267,49 @@ impl Upstreams {
         let connecting = Box::pin(self.connector.get_http_session(peer));
         connecting.await.map(|(session, _)| session).map_err(failure)
     }
+}
 
-    async fn peer(&self, agent: &Agent) -> Result<HttpPeer, Failure> {
-        let Upstream { https, host, port, timeouts, .. } = &agent.upstream;
-        let address = match host.parse() {
-            Ok(ip) => SocketAddr::new(ip, *port),
-            Err(_) => self.look_up(host, *port, timeouts.connect).await?,
-        };
-        let mut peer = HttpPeer::new(address, *https, host.clone());
-        peer.group_key = group(agent);
-        peer.options.connection_timeout = Some(timeouts.connect);
-        peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.idle_timeout = Some(IDLE);
-        Ok(peer)
-    }
+// === impl Failure ===
 
-    async fn look_up(&self, host: &str, port: u16, limit: Duration) -> Result<SocketAddr, Failure> {
-        if let Some(address) = self.remembered(host, port) {
-            return Ok(address);
+impl Failure {
+    /// Whether the agent has answered at all; `None`, where nothing is known.
+    fn is_answered(&self) -> Option<bool> {
+        match self.reason {
+            Reason::AgentUnreachable | Reason::AgentTimeout | Reason::AgentBroken => Some(false),
+            Reason::AgentTooLarge => Some(true),
+            _ => None,
         }
-        let unknown = |detail: String| Failure { reason: Reason::AgentUnreachable, detail };
-        let found = timeout(limit, tokio::net::lookup_host((host, port))).await;
-        let address = found
-            .map_err(|_| unknown("the name could not be looked up in time".to_owned()))?
-            .map_err(|error| unknown(format!("the name could not be looked up: {error}")))?
-            .next()
-            .ok_or_else(|| unknown("the name has no address".to_owned()))?;
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= MAX_NAMES {
-            names.clear();
-        }
-        names.insert((host.to_owned(), port), LookedUp { at: Instant::now(), address });
-        Ok(address)
     }
+}
 
-    fn remembered(&self, host: &str, port: u16) -> Option<SocketAddr> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = names.get(&(host.to_owned(), port))?;
-        (known.at.elapsed() < NAME_TTL).then_some(known.address)
+impl From<NotNow> for Failure {
+    fn from(NotNow { reason, detail }: NotNow) -> Self {
+        Self { reason, detail }
     }
+}
+
+/// Whether an answer of this status says that the agent isn't there. One that fails in a function of its own (500) is: a
+/// caller who finds out how to bring that about must not be able to turn it off for all others.
+fn is_gateways_failure(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
+/// An agent's server at an address. TLS names the agent, whichever server it is.
+fn peer(agent: &Agent, station: &Station, address: SocketAddr) -> HttpPeer {
+    let upstream = &agent.upstream;
+    let mut peer = HttpPeer::new(address, upstream.https, upstream.host.clone());
+    peer.group_key = group(agent, station);
+    peer.options.connection_timeout = Some(upstream.timeouts.connect);
+    peer.options.total_connection_timeout = Some(upstream.timeouts.connect);
+    peer.options.idle_timeout = Some(IDLE);
+    peer
 }
 
 /// Connections are shared by requests to one place, for one agent.
-fn group(agent: &Agent) -> u64 {
+fn group(agent: &Agent, station: &Station) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&agent.name, &agent.upstream.host, agent.upstream.port, agent.upstream.https).hash(&mut hasher);
+    (&agent.name, &agent.upstream.host, &station.host, station.port, agent.upstream.https).hash(&mut hasher);
     hasher.finish()
-}
-
-fn request_header(permit: &Permit, length: usize, envelope: &Envelope) -> Result<RequestHeader, Failure> {
-    let forward = permit.forward();
-    let upstream = &permit.agent().upstream;
-    let build = || -> pingora_core::Result<RequestHeader> {
-        let mut request = RequestHeader::build_no_case(forward.method.as_str(), forward.target.as_bytes(), Some(16))?;
-        let host = upstream.host_header();
-        request.insert_header(header::HOST, host.as_str())?;
-        if let Some(credentials) = upstream.credentials.as_ref().filter(|_| permit.is_authenticated()) {
-            request.insert_header(header::AUTHORIZATION, credentials.header.expose())?;
-        }
-        request.insert_header(header::ACCEPT_ENCODING, "identity")?;
-        request.insert_header(X_FORWARDED_HOST, host)?;
-        request.insert_header(X_FORWARDED_PROTO, if upstream.https { "https" } else { "http" })?;
-        // In another character set, or as a form, the same bytes say something else.
-        let json = (permit.is_of_json() && length > 0).then_some(HeaderValue::from_static("application/json"));
-        let content_type = if json.is_some() { &json } else { &envelope.content_type };
-        let copied = [
-            (header::CONTENT_TYPE, content_type),
-            (header::ACCEPT, &envelope.accept),
-            (header::USER_AGENT, &envelope.user_agent),
-        ];
-        for (name, value) in copied {
-            if let Some(value) = value {
-                request.insert_header(name, value.clone())?;
-            }
-        }
-        for (name, value) in &envelope.passed {
-            request.append_header(name, value)?;
-        }
-        if let Some(client) = envelope.client {
-            request.insert_header(X_FORWARDED_FOR, client.to_string())?;
-        }
-        if let Some(id) = envelope.request {
-            request.insert_header(X_REQUEST_ID, id.to_string())?;
-        }
-        if let Some(Made { sha1, sha256 }) = &forward.signatures {
-            request.insert_header(X_SIGNALWIRE_SIGNATURE, sha1.as_str())?;
-            request.insert_header(X_SIGNALWIRE_SHA256_SIGNATURE, sha256.as_str())?;
-        }
-        if !matches!(forward.method, Method::Get | Method::Head) {
-            request.insert_header(header::CONTENT_LENGTH, length)?;
-        }
-        Ok(request)
-    };
-    let header = build().map_err(failure)?;
-    // What was authorised is what is sent, byte for byte.
-    if header.raw_path() == forward.target.as_bytes() {
-        Ok(header)
-    } else {
-        Err(Failure { reason: Reason::BadRequest, detail: "the target can't be sent as it came".to_owned() })
-    }
 }
 
 /// A request that breaks off before its last byte was written can't have been acted on. One without a body is whole with

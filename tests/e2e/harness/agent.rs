@@ -176,6 +176,12 @@ impl Agent {
         });
     }
 
+    /// Kills it, whatever it is doing. What it did is still known.
+    pub(crate) fn kill(&mut self) {
+        self.process.signal("KILL");
+        self.process.exit();
+    }
+
     /// What it printed so far.
     pub(crate) fn printed(&self) -> String {
         self.process.stdout() + &self.process.stderr()

@@ -165,6 +165,12 @@ impl Permit {
         &self.done
     }
 
+    /// What the request has in common with others that belong on the same server: those of its call, or of a document
+    /// that was fetched without one. `None`: it belongs nowhere.
+    pub fn home(&self) -> Option<[u8; 16]> {
+        self.lineage.map(|lineage| lineage.home())
+    }
+
     /// A refusal in place of the agent's answer.
     pub fn deny(&self, reason: Reason) -> Denial {
         Denial { medium: self.medium, ..Denial::of(reason, self.route, &self.agent) }

@@ -51,11 +51,10 @@ fn platform(source: &Source<'_>, agent: &Agent) -> Vec<Finding> {
 }
 
 fn upstream(source: &Source<'_>, agent: &Agent) -> Vec<Finding> {
-    let host = &agent.upstream.host;
-    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
-    if agent.upstream.https || is_here {
-        return Vec::new();
-    }
+    let is_here =
+        |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    let mut hosts = agent.upstream.servers.iter().map(|server| &server.host);
+    let Some(host) = hosts.find(|host| !agent.upstream.https && !is_here(host)) else { return Vec::new() };
     let message = format!(
         "the agent at {} is asked in plain over the network, its password with it; write `https://`, or let it listen on this machine alone",
         quoted(host)

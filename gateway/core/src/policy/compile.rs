@@ -17,6 +17,7 @@ mod hours;
 mod paths;
 mod patterns;
 mod rules;
+mod servers;
 mod signing;
 mod texts;
 mod words;

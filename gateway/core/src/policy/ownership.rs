@@ -1,8 +1,11 @@
 //! Whose URL is this? Looked up over all agents: a transfer to another protected agent is minted for that agent.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use super::{Agent, PublicUrl, below};
+use super::{Agent, PublicUrl, Upstream, below, servers};
 use crate::origin::Authority;
 
 /// The public path segment, below an agent's own, that stands for the agent's root: an agent may own a URL outside of
@@ -43,7 +46,9 @@ impl Owners {
                     upstreams.entry((authority.host.clone(), port)).or_default().push(index);
                 }
             }
-            loopback.entry(agent.upstream.port).or_default().push(index);
+            for port in places(agent).map(|(_, port)| port).collect::<HashSet<_>>() {
+                loopback.entry(port).or_default().push(index);
+            }
         }
         let hosts = agents.iter().filter_map(|agent| agent.host.clone());
         let public_hosts = std::iter::once(public.authority.host.clone()).chain(hosts).collect();
@@ -91,7 +96,8 @@ impl Owners {
             .filter_map(|&index| agents.get(index))
             .collect();
         // A loopback name is the writer's own machine, whoever else has the same port on another one.
-        let neighbours = |agent: &&Arc<Agent>| agent.upstream.host == writer.upstream.host;
+        let is_beside = |host: &str| places(writer).any(|(own, _)| own == host);
+        let neighbours = |agent: &&Arc<Agent>| places(agent).any(|(host, _)| is_beside(host));
         let knows_place = authority.is_loopback() && here.iter().any(|agent| agent.name == writer.name);
         let here: Vec<_> = here.into_iter().filter(|agent| !knows_place || neighbours(agent)).collect();
         // Where several policies are for one place, the writer's own comes first.
@@ -129,13 +135,20 @@ fn owned(agent: &Arc<Agent>, public_path: String, upstream_path: String) -> Owne
     Owned { agent: Arc::clone(agent), public_path, upstream_path }
 }
 
+/// Where an agent says that it is, and where its servers are.
+fn places(agent: &Agent) -> impl Iterator<Item = (&str, u16)> {
+    let Upstream { host, port, servers, .. } = &agent.upstream;
+    let servers = servers.iter().map(|server| (server.host.as_str(), server.port));
+    std::iter::once((host.as_str(), *port)).chain(servers)
+}
+
 fn authorities(agent: &Agent) -> impl Iterator<Item = Authority> {
-    let upstream = &agent.upstream;
-    let default = if upstream.https { 443 } else { 80 };
-    let host = upstream.host_header();
-    let host = host.strip_suffix(&format!(":{}", upstream.port)).unwrap_or(&host).to_owned();
-    let port = (upstream.port != default).then_some(upstream.port);
-    std::iter::once(Authority { host, port }).chain(upstream.aliases.iter().cloned())
+    let default = if agent.upstream.https { 443 } else { 80 };
+    let own = places(agent).map(move |(host, port)| {
+        let host = servers::bracketed(host);
+        Authority { host, port: (port != default).then_some(port) }
+    });
+    own.collect::<HashSet<_>>().into_iter().chain(agent.upstream.aliases.iter().cloned())
 }
 
 /// The agents that answer under a host, those that do under no other first; without one, those that answer under any.

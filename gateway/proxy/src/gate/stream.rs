@@ -101,6 +101,7 @@ impl Stream<'_> {
         opening: impl Future<Output = Result<Incoming, Failure>>,
     ) -> Result<(), Stop> {
         let mut answer = self.wait_for(opening).await?;
+        self.ledger.facts().server = answer.server();
         let has_body = self.write_head(permit, policies, &answer).await?;
         let mut screen = policies.screen();
         while let Some(piece) = self.wait_for(answer.next()).await? {

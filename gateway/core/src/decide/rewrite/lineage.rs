@@ -21,6 +21,8 @@ pub(crate) struct Lineage {
     expiry: u32,
     /// When hooks and callbacks end, which come after the call.
     callback_expiry: u32,
+    /// What requests have in common that belong on one server: their call, or the document, if that was fetched without.
+    home: [u8; 16],
 }
 
 // === impl Lineage ===
@@ -41,6 +43,7 @@ impl Lineage {
         // Within one call the caller stays who it was at the first fetch, whatever a later one says. Digests under
         // another key tell nothing.
         let same_call = token.filter(|token| call.is_some() && token.claims().call == call);
+        let home = call.map_or(document.0, |call| call.0);
         let named = || caller.number().map(|number| key.caller(number));
         Self {
             key: key.tag(),
@@ -50,6 +53,7 @@ impl Lineage {
             issued: now.unix_seconds(),
             expiry,
             callback_expiry: expiry.saturating_add(seconds(agent.tokens.grace)),
+            home,
         }
     }
 
@@ -73,7 +77,12 @@ impl Lineage {
             issued: claims.issued,
             expiry,
             callback_expiry: expiry.saturating_add(grace),
+            home: claims.call.map_or(claims.document.0, |call| call.0),
         }
+    }
+
+    pub(crate) fn home(&self) -> [u8; 16] {
+        self.home
     }
 
     pub(super) fn claims(&self, kind: Kind, schema: [u8; 8]) -> Claims {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    super::{DEFAULT_USER, Platform, Seed, Timeouts, Upstream, UpstreamCredentials, UrlCredentials},
-    Secrets, is_plain, origin_of, paths, secret_in_env, secret_in_file, signing,
+    super::{DEFAULT_USER, Platform, Seed, Server, Timeouts, Upstream, UpstreamCredentials, UrlCredentials},
+    Secrets, is_plain, origin_of, paths, secret_in_env, secret_in_file,
+    servers::{self, Servers},
+    signing,
 };
 use crate::{
     basic::{self, Argon2idHash, Password, User, Users},
@@ -48,9 +50,31 @@ pub(super) fn upstream(fields: &mut Fields<'_>, public_path: &str, secrets: &dyn
     let aliases: Vec<Authority> = aliases.into_iter().filter_map(alias).collect();
     let timeouts = fields.take("timeouts").section(timeouts);
     let signing = signing::upstream(fields, secrets);
+    let Servers { listed, health, eject, breaker, max_in_flight } =
+        servers::servers(fields, address.as_ref().map(|address| address.port));
     let Address { https, host, port, path } = address?;
     let path = path.unwrap_or_else(|| public_path.to_owned());
-    Some(Upstream { https, host, port, path, credentials, aliases, timeouts, signing })
+    let servers = if listed.is_empty() { vec![only_server(&host, port)] } else { listed };
+    Some(Upstream {
+        https,
+        host,
+        port,
+        servers,
+        health,
+        eject,
+        breaker,
+        max_in_flight,
+        path,
+        credentials,
+        aliases,
+        timeouts,
+        signing,
+    })
+}
+
+/// The server of an agent that lists none.
+pub(super) fn only_server(host: &str, port: u16) -> Server {
+    Server { host: host.to_owned(), port, weight: 1 }
 }
 
 /// Reads an agent's URL. What is before an `@` in it is left to the caller.

@@ -26,6 +26,7 @@ pub fn compile_for_upstream(url: &str, seed: &Seed) -> Result<Agent, Vec<Mistake
     let mut agent = compile("policies/default.yaml", default_policy(), &HashMap::new(), seed)?;
     agent.path = address.path.unwrap_or_default();
     agent.upstream.https = address.https;
+    agent.upstream.servers = vec![access::only_server(&address.host, address.port)];
     agent.upstream.host = address.host;
     agent.upstream.port = address.port;
     agent.upstream.path = agent.path.clone();

@@ -161,6 +161,7 @@ pub(super) fn sentences(fields: &mut Fields<'_>, default: Sentences) -> Sentence
         expired: sentence("expired", default.expired),
         ended: sentence("ended", default.ended),
         slow: sentence("slow", default.slow),
+        hold: sentence("hold", default.hold),
         unavailable: sentence("unavailable", default.unavailable),
         ..default
     }
