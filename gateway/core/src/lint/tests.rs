@@ -80,7 +80,7 @@ fn nothing_is_said_of_what_is_wise() {
 }
 
 /// What is changed of a policy, and what is found then.
-const OF_POLICIES: [(&str, &str, &[&str]); 21] = [
+const OF_POLICIES: [(&str, &str, &[&str]); 23] = [
     ("prompt: { append: [security_boundaries, confirmation] }\n", "", &["bank.yaml:1:1: no_prompt_append"]),
     (
         "detect: [{ name: calls, on: calls, per: caller, more_than: 20, every: 1h }]\n",
@@ -103,6 +103,12 @@ const OF_POLICIES: [(&str, &str, &[&str]); 21] = [
     ("[SIGNING_KEY]\n", "[SIGNING_KEY]\n  insecure_unsigned_get: false\n", &[]),
     ("http://127.0.0.1:3000", "http://agent.internal", &["bank.yaml:4:3: plain_upstream"]),
     ("http://127.0.0.1:3000", "https://agent.internal", &[]),
+    (
+        "http://127.0.0.1:3000",
+        "http://127.0.0.1:3000\n  servers: ['127.0.0.1:3000', '10.0.0.5:3000']",
+        &["bank.yaml:4:3: plain_upstream"],
+    ),
+    ("http://127.0.0.1:3000", "http://agent.internal\n  servers: ['127.0.0.1:3000', 'localhost:3001']", &[]),
     ("unbound: deny", "unbound: bind", &["bank.yaml:10:11: unbound_documents"]),
     ("limits: [{ per: caller, allow: 10, every: 1m }]\n", "", &["bank.yaml:1:1: no_limits"]),
     ("sensitive: [to_account]\n", "", &["bank.yaml:1:1: nothing_sensitive"]),
