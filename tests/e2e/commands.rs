@@ -47,7 +47,8 @@ fn one_flag_protects_an_agent_under_the_default_policy() {
         let folder = Folder::new("", &[]);
         let (listen, admin) = (folder.listen.to_string(), folder.admin.to_string());
         let upstream = format!("http://{USER}:{PASSWORD}@{}/bank", agent.address);
-        let gateway = folder.start(&["run", "--upstream", &upstream, "--listen", &listen, "--admin", &admin]);
+        let arguments = ["run", "--upstream", &upstream, "--listen", &listen, "--admin", &admin];
+        let gateway = folder.start_told(&arguments, &[("SWML_BASIC_AUTH_PASSWORD", "")]);
         let password = until("the password is shown", || {
             let said = gateway.process.stdout();
             said.lines().find(|line| line.contains("password ")).and_then(|l| l.rsplit(' ').next().map(str::to_owned))

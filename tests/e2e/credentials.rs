@@ -82,7 +82,7 @@ fn a_hashed_password_is_good_and_so_are_the_urls_that_come_of_it() {
 #[test]
 fn without_users_a_password_is_made_and_shown_once_and_not_in_the_log() {
     let folder = Folder::new("", &[&policy().platform("")]);
-    let gateway = folder.start(&["run", "--config", "gateway.yaml"]);
+    let gateway = folder.start_told(&["run", "--config", "gateway.yaml"], &[("SWML_BASIC_AUTH_PASSWORD", "")]);
     let line = until("the password is shown", || {
         gateway.process.stdout().lines().find(|line| line.contains("password")).map(str::to_owned)
     });

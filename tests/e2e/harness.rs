@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod pki;
 pub(crate) mod platform;
 pub(crate) mod process;
 pub(crate) mod raw;

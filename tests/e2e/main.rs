@@ -33,6 +33,7 @@ mod settings;
 mod signatures;
 mod streams;
 mod strict_json;
+mod tls;
 mod tools;
 mod transfers;
 mod upstreams;

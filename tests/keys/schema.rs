@@ -58,7 +58,7 @@ fn json(text: &str) -> Value {
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// What the loader has against a text; for `gateway.yaml`, but for secrets that aren't there.
+/// What the loader has against a text; for `gateway.yaml`, but for secrets and certificates that aren't there.
 fn mistakes(schema: Schema, text: &str) -> Vec<String> {
     let found = match schema {
         Schema::Policy => compile("p.yaml", text, &Any, &seed()).map(drop),
@@ -70,7 +70,9 @@ fn mistakes(schema: Schema, text: &str) -> Vec<String> {
         }
     };
     let mistakes = found.err().unwrap_or_default().into_iter().map(|mistake| mistake.to_string());
-    mistakes.filter(|mistake| !mistake.ends_with("is not set")).collect()
+    let is_there =
+        |mistake: &String| !mistake.ends_with("is not set") && !mistake.contains("can't be used: No such file");
+    mistakes.filter(is_there).collect()
 }
 
 /// The keys of a schema, spelt as the loaders spell them.
@@ -219,6 +221,8 @@ fn what_the_loader_refuses_is_wrong_in_an_editor_too() {
         (Schema::Policy, upstream, "health: { path: /, expect: 100 } }"),
         (Schema::Policy, upstream, "breaker: { for: 5 } }"),
         (Schema::Policy, upstream, "max_in_flight: 0 }"),
+        (Schema::Policy, upstream, "tls: { certificate: a } }"),
+        (Schema::Policy, upstream, "tls: { insecure_skip_verify: 1 } }"),
         (Schema::Policy, policy, "limit: []"),
         (Schema::Policy, policy, "match: { path: bank }"),
         (Schema::Policy, policy, "match: { path: /bank/ }"),
@@ -294,6 +298,13 @@ fn what_the_loader_refuses_is_wrong_in_an_editor_too() {
         (Schema::Gateway, "", "threads: 1"),
         (Schema::Gateway, "", "listen: []"),
         (Schema::Gateway, "", "listen: [{ address: localhost:80 }]"),
+        (Schema::Gateway, "", "listen: [{ address: \"127.0.0.1:80\", tls: {} }]"),
+        (
+            Schema::Gateway,
+            "",
+            "listen: [{ address: \"127.0.0.1:80\", tls: { certificate: a, private_key: b, min_version: \"1.1\" } }]",
+        ),
+        (Schema::Gateway, gateway, "hsts: { max_age: 1 }"),
         (Schema::Gateway, gateway, "public_url: https://a/b"),
         (Schema::Gateway, gateway, "token_keys: []"),
         (Schema::Gateway, gateway, "token_keys: [{ id: a, secret: b }]"),
@@ -337,7 +348,7 @@ fn each_default_is_what_happens_without_the_key() {
 }
 
 /// Keys that are read only beside others.
-const NOT_ALONE: [&str; 12] = [
+const NOT_ALONE: [&str; 13] = [
     "upstream.health.every",
     "upstream.health.timeout",
     "upstream.health.healthy",
@@ -350,6 +361,7 @@ const NOT_ALONE: [&str; 12] = [
     "health_path",
     "calls.idle",
     "egress.assets",
+    "upstream.tls.insecure_skip_verify",
 ];
 
 /// The defaults of a schema, but for those in lists and under keys that are free to choose.

@@ -81,6 +81,8 @@ lints! {
     GeneratedPassword => "generated_password",
     /// A file with a secret can be read by every user of the machine.
     ReadableSecret => "readable_secret",
+    /// A certificate has ended, or ends soon.
+    CertificateEnds => "certificate_ends",
     /// The key of tokens is one that the gateway made.
     GeneratedTokenKey => "generated_token_key",
     /// No signature of the platform's is checked.
@@ -113,8 +115,8 @@ lints! {
     AuditOnTmp => "audit_on_tmp",
 }
 
-/// Everything unwise, in the order of the files and of the places in them. What needs the file system, like
-/// [`Lint::ReadableSecret`], is not among it.
+/// Everything unwise, in the order of the files and of the places in them. What needs the file system, which is
+/// [`Lint::ReadableSecret`] and [`Lint::CertificateEnds`], is not among it.
 pub fn lint(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = process::lint(&subject.gateway, &subject.process);
     for (source, agent) in &subject.policies {

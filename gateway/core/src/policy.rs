@@ -13,12 +13,14 @@ mod ownership;
 mod servers;
 mod shadow;
 mod template;
+mod tls;
 pub(crate) mod unescape;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 pub use compile::{
-    InvalidOrigin, Secrets, compile, compile_for_upstream, default_policy, keys_of, secret_in_env, secret_in_file,
+    InvalidOrigin, Secrets, certificates, compile, compile_for_upstream, compile_for_upstream_with, default_policy,
+    identity, keys_of, secret_in_env, secret_in_file,
 };
 pub use detect::{Action, Detector, Observed, Watch};
 pub use documents::{Destinations, Egress, HostPattern, PromptRules, PromptSection, ResponseRules, VerbRules};
@@ -29,6 +31,7 @@ pub use ownership::Owned;
 pub use servers::{BreakerRules, Ejection, HealthCheck, Server};
 pub use shadow::Shadow;
 pub use template::{NotATemplate, Template};
+pub use tls::{Certificate, Identity, UpstreamTls};
 
 use crate::{
     basic::Users,
@@ -151,6 +154,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// How requests are signed for it, if it checks that.
     pub signing: Option<UpstreamSigning>,
+    /// How it is asked by TLS, where it is.
+    pub tls: UpstreamTls,
 }
 
 /// How requests are signed for an agent.

@@ -13,6 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use http::HeaderValue;
 use swaigate_core::{
     basic::Fingerprint,
     decide::Admitted,
@@ -31,7 +32,7 @@ use crate::{
     audit::Audit,
     metrics::Metrics,
     random::{self, NoRandomness},
-    settings::{Connections, STRANGERS_PART},
+    settings::{Connections, Hsts, STRANGERS_PART},
     state::{FailedAttempts, StateStore},
 };
 
@@ -78,6 +79,8 @@ pub struct App {
     pub body_timeout: Duration,
     /// What connections may take.
     pub connections: Connections,
+    /// `Strict-Transport-Security`, for answers by https.
+    pub hsts: HeaderValue,
     draining: AtomicBool,
     in_flight: AtomicUsize,
     /// What the ids of this process' requests begin with.
@@ -132,6 +135,8 @@ pub struct Parts {
     pub body_timeout: Duration,
     /// See [`App::connections`].
     pub connections: Connections,
+    /// See [`App::hsts`].
+    pub hsts: Hsts,
 }
 
 // === impl App ===
@@ -157,6 +162,7 @@ impl App {
             hashing: Semaphore::new(HASHES_AT_ONCE),
             body_timeout: parts.body_timeout,
             connections: parts.connections,
+            hsts: header(parts.hsts),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             process: random::bytes()?,
@@ -202,6 +208,13 @@ impl Drop for Flight {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.0.metrics.in_flight.dec();
     }
+}
+
+fn header(Hsts { max_age, include_subdomains }: Hsts) -> HeaderValue {
+    let below = if include_subdomains { "; includeSubDomains" } else { "" };
+    // A number and these words are always a value.
+    HeaderValue::try_from(format!("max-age={}{below}", max_age.as_secs()))
+        .unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))
 }
 
 // === impl Verified ===

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use swaigate_core::{
     lint::{Finding, Item, Lint, Process, Source, State, Subject, checklist, lint},
     policy::{Agent, Seed},
-    yaml::{Mistake, Outline, quoted},
+    yaml::{Leaf, Mistake, Outline, quoted},
 };
 
 use crate::{
     keys, reload, run,
-    settings::{self, FileSecrets, LoadedPolicies, Settings},
+    settings::{self, FileSecrets, Listener, LoadedPolicies, Settings},
 };
 
 /// What the command line says.
@@ -99,8 +99,8 @@ impl Check {
         let policies: Vec<(Source<'_>, &Agent)> =
             policies.map(|((file, path), agent)| (source(file, path, &of_policies), agent)).collect();
         let gateway = source(&file, &self.config, &of_settings);
-        let mut findings = readable(&gateway, None, &of_settings);
-        findings.extend(policies.iter().flat_map(|(source, agent)| readable(source, Some(agent), &of_policies)));
+        let mut findings = unwise_files(&gateway, None, &of_settings);
+        findings.extend(policies.iter().flat_map(|(source, agent)| unwise_files(source, Some(agent), &of_policies)));
         let subject = Subject { gateway, process: process(settings), policies };
         findings.extend(lint(&subject));
         let checklist = if self.checklist { checklist(&subject) } else { Vec::new() };
@@ -149,29 +149,36 @@ impl Checked {
 
 fn process(settings: &Settings) -> Process {
     let listeners = settings.listen.iter().enumerate();
+    let is_open = |(_, listener): &(usize, &Listener)| !listener.is_loopback() && listener.tls.is_none();
     Process {
         is_public_https: settings.public_url.https,
-        open_listeners: listeners.filter(|(_, listener)| !listener.is_loopback()).map(|(number, _)| number).collect(),
+        open_listeners: listeners.filter(is_open).map(|(number, _)| number).collect(),
         has_token_keys: !settings.token_keys.is_empty(),
         audit: settings.audit.path.display().to_string(),
     }
 }
 
-/// The files with secrets that every user of the machine can read.
-fn readable(source: &Source<'_>, agent: Option<&Agent>, secrets: &FileSecrets) -> Vec<Finding> {
-    let is_file = |path: &[String]| {
-        path.iter().rev().find(|step| step.parse::<usize>().is_err()).is_some_and(|key| key.ends_with("_file"))
+/// What is unwise of the files that a file names: secrets that every user of the machine can read, and certificates that
+/// aren't good, or not for long.
+fn unwise_files(source: &Source<'_>, agent: Option<&Agent>, secrets: &FileSecrets) -> Vec<Finding> {
+    let look = |leaf: Leaf| {
+        let key = leaf.path.iter().rev().find(|step| step.parse::<usize>().is_err())?;
+        let name = quoted(&leaf.text);
+        let (lint, message) = match key.as_str() {
+            "certificate" | "ca" | "client_ca" => {
+                let note = secrets.note_of_certificates(&leaf.text)?;
+                (Lint::CertificateEnds, format!("a certificate in {name} {note}; renew it"))
+            }
+            key if (key == "private_key" || key.ends_with("_file")) && secrets.is_readable_by_all(&leaf.text) => {
+                let message = format!("every user of this machine can read {name}; `chmod o-r` changes that");
+                (Lint::ReadableSecret, message)
+            }
+            _ => return None,
+        };
+        let (file, agent) = (source.file.to_owned(), agent.map(|agent| agent.name.clone()));
+        Some(Finding { lint, file, place: leaf.place, agent, message })
     };
-    let leaves = source.outline.leaves().into_iter();
-    let open = leaves.filter(|leaf| is_file(&leaf.path) && secrets.is_readable_by_all(&leaf.text));
-    let finding = |leaf: swaigate_core::yaml::Leaf| Finding {
-        lint: Lint::ReadableSecret,
-        file: source.file.to_owned(),
-        place: leaf.place,
-        agent: agent.map(|agent| agent.name.clone()),
-        message: format!("every user of this machine can read {}; `chmod o-r` changes that", quoted(&leaf.text)),
-    };
-    open.map(finding).collect()
+    source.outline.leaves().into_iter().filter_map(look).collect()
 }
 
 /// Where the settings can't be read, the policies are most likely where they are by default.

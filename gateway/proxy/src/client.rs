@@ -2,13 +2,13 @@
 //!
 //! It is no way past the gateway: what passes through that goes by [`upstream`](crate::upstream), with a permit.
 
-use std::{cell::Cell, io::Read, os::unix::ffi::OsStringExt, sync::Arc, time::Duration};
+use std::{cell::Cell, io::Read, os::unix::ffi::OsStringExt, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::json;
 use swaigate_core::{
     basic, json,
-    policy::{Agent, Policies, compile_for_upstream},
+    policy::{Agent, Policies, Secrets, compile_for_upstream},
     secret::Secret,
     signature::{self, MIN_KEY, Made, SigningKey},
     swml,
@@ -18,7 +18,7 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use crate::{keys, random, reload, run};
+use crate::{keys, random, reload, run, settings::FileSecrets};
 
 /// How many requests one command makes at most.
 const MAX_REQUESTS: u32 = 26;
@@ -88,14 +88,15 @@ pub struct Answer {
 
 impl Client {
     /// For the agent at this URL, whose user and password are the agent's own. `signing_key_env` names the variable with
-    /// the key by which the agent knows the platform's requests.
+    /// the key by which the agent knows the platform's requests. `ca` is a file of those who vouch for its certificate, in
+    /// place of those whom the machine trusts.
     ///
     /// # Errors
-    /// If it is no agent's URL, there is no key, or the machine's root certificates can't be read.
-    pub fn new(url: &str, signing_key_env: Option<&str>) -> anyhow::Result<Self> {
+    /// If it is no agent's URL, there is no key, or root certificates can't be read.
+    pub fn new(url: &str, signing_key_env: Option<&str>, ca: Option<&str>) -> anyhow::Result<Self> {
         let signing_key = signing_key_env.map(signing_key).transpose()?;
         let agent = compile_for_upstream(url, &run::seed()?).map_err(|mistakes| reload::told(&mistakes))?;
-        let tls = if agent.upstream.https { Some(tls()?) } else { None };
+        let tls = if agent.upstream.https { Some(tls(ca)?) } else { None };
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -225,10 +226,17 @@ impl Client {
     }
 }
 
-/// The machine's own root certificates, as for a gateway's upstream.
-fn tls() -> anyhow::Result<TlsConfig> {
-    let roots = rustls_native_certs::load_native_certs().context("the machine's root certificates can't be read")?;
-    let roots: Vec<_> = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
+/// The certificates in this file, or else the machine's own, as for a gateway's upstream.
+fn tls(ca: Option<&str>) -> anyhow::Result<TlsConfig> {
+    let own = || rustls_native_certs::load_native_certs().context("the machine's root certificates can't be read");
+    let roots: Vec<_> = match ca {
+        None => own()?.iter().map(|root| Certificate::from_der(root).to_owned()).collect(),
+        Some(path) => {
+            let roots = FileSecrets::new(Path::new(".")).certificates(path);
+            let roots = roots.map_err(|error| anyhow!("the file {path} can't be used: {error}"))?;
+            roots.iter().map(|root| Certificate::from_der(&root.0).to_owned()).collect()
+        }
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let roots = RootCerts::Specific(Arc::new(roots));
     Ok(TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build())

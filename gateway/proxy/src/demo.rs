@@ -4,7 +4,7 @@
 mod agent;
 mod platform;
 
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
 use agent::SampleAgent;
 use pingora_core::{
@@ -39,7 +39,7 @@ pub fn run() -> anyhow::Result<()> {
     let url = sample.url();
     let platform =
         Platform { gateway: listen, admin, agent: agent_address, password, audit: settings.audit.path.clone() };
-    let mut gateway = Gateway::before(&url, settings, seed)?;
+    let mut gateway = Gateway::before(&url, &HashMap::new(), settings, seed)?;
 
     let mut service = Service::new("agent".to_owned(), HttpServer::new_app(sample));
     service.add_tcp(&agent_address.to_string());

@@ -42,6 +42,9 @@ pub struct Doctor {
     /// The environment variable with the signing key, if signatures are asked for
     #[arg(long, value_name = "NAME")]
     pub signing_key_env: Option<String>,
+    /// Who vouches for the certificate of an https agent, in a PEM file [default: whom this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -85,7 +88,7 @@ impl Doctor {
     }
 
     fn examine(&self) -> anyhow::Result<Report> {
-        let client = Client::new(&self.upstream, self.signing_key_env.as_deref())?;
+        let client = Client::new(&self.upstream, self.signing_key_env.as_deref(), self.ca.as_deref())?;
         let document = client.document()?;
         let root = json::parse(document.as_bytes())?;
         let inventory = Inventory::of(&document, &root, client.policies());

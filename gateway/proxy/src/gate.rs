@@ -12,6 +12,7 @@ mod alarm;
 mod body;
 mod detach;
 mod head;
+mod headers;
 mod ledger;
 mod password;
 mod repeat;
@@ -350,7 +351,7 @@ impl ProxyHttp for Gate {
             }
         };
         let is_lost = request.is_some() && reply::has_left(session).await;
-        let mut delivery = reply::write(session, reply, reason, ledger.request()).await;
+        let mut delivery = reply::write(session, &self.app, reply, reason, ledger.request()).await;
         delivery.complete &= !is_lost;
         if let Some(request) = request.filter(|_| delivery.complete) {
             self.app.state.delivered(request);

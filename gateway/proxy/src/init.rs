@@ -29,6 +29,9 @@ pub struct Init {
     /// The environment variable with the signing key, if signatures are asked for
     #[arg(long, value_name = "NAME")]
     pub signing_key_env: Option<String>,
+    /// Who vouches for the certificate of an https agent, in a PEM file [default: whom this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<String>,
     /// The file to write, or - to print it [default: policies/<name>.yaml]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -48,7 +51,7 @@ impl Init {
     /// # Errors
     /// If the agent doesn't answer with a document, or the file is there already or can't be written.
     pub fn run(&self) -> anyhow::Result<()> {
-        let client = Client::new(&self.upstream, self.signing_key_env.as_deref())?;
+        let client = Client::new(&self.upstream, self.signing_key_env.as_deref(), self.ca.as_deref())?;
         let name = self.agent.clone().unwrap_or_else(|| name_of(client.agent()));
         let output = self.output.clone().unwrap_or_else(|| PathBuf::from(format!("policies/{name}.yaml")));
         let is_printed = output.as_os_str() == "-";
@@ -71,6 +74,11 @@ impl Init {
         draft.warnings().iter().chain(&refused).for_each(|warning| eprintln!("warning: {warning}"));
         if !is_printed {
             eprint!("{}", next_steps(&output, &inventory, client.agent()));
+            if let Some(ca) = &self.ca {
+                eprintln!(
+                    "The file doesn't name {ca} yet: add `tls: {{ ca: … }}` to `upstream`, relative to its own folder."
+                );
+            }
         }
         Ok(())
     }

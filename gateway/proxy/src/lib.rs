@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 | [`clock`], [`random`] | the only readers of either |
 //! | 1 | [`settings`], [`state`] | what the operator says, and what is remembered |
-//! | 2 | [`keys`], [`log`], [`metrics`] | what is made of them |
+//! | 2 | [`keys`], [`log`], [`metrics`], [`tls`] | what is made of them |
 //! | 3 | [`audit`] | what is written down |
 //! | 4 | [`app`] | what all requests share |
 //! | 5 | [`connection`], [`reload`], [`upstream`] | the ways of clients, and to files and agents |
@@ -49,5 +49,6 @@ pub mod settings;
 pub mod signature;
 pub mod start;
 pub mod state;
+pub mod tls;
 pub mod trial;
 pub mod upstream;

@@ -2,11 +2,11 @@
 
 mod servers;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use prometheus::{
-    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use swaigate_core::{
     policy::Policies,
@@ -59,6 +59,8 @@ pub struct Metrics {
     locked_addresses: IntGauge,
     reloads: IntCounterVec,
     last_reload: Gauge,
+    certificates: GaugeVec,
+    unverified_upstreams: IntGaugeVec,
     /// Records written to the audit log.
     pub audit_written: IntCounter,
     /// Records of refusals that were dropped, because the queue was full.
@@ -130,6 +132,19 @@ impl Metrics {
             "When the configuration in force was loaded, in Unix seconds.",
         )?;
         registry.register(Box::new(last_reload.clone()))?;
+        let certificates = GaugeVec::new(
+            Opts::new(
+                "swaigate_certificate_expiry_timestamp_seconds",
+                "When the first certificate in a file ends, in Unix seconds.",
+            ),
+            &["file"],
+        )?;
+        registry.register(Box::new(certificates.clone()))?;
+        let unverified_upstreams = IntGaugeVec::new(
+            Opts::new("swaigate_upstream_unverified", "Agents whose certificate is not looked at; always 1."),
+            &["agent"],
+        )?;
+        registry.register(Box::new(unverified_upstreams.clone()))?;
         let switches =
             IntGaugeVec::new(Opts::new("swaigate_switches", "Emergency switches that are on, by scope."), &["scope"])?;
         registry.register(Box::new(switches.clone()))?;
@@ -217,6 +232,8 @@ impl Metrics {
             )?,
             reloads: counters("swaigate_reloads_total", "Reloads of the configuration by result.", &["result"])?,
             last_reload,
+            certificates,
+            unverified_upstreams,
             audit_written: counter("swaigate_audit_records_total", "Audit records written.")?,
             audit_dropped: counter(
                 "swaigate_audit_dropped_total",
@@ -298,6 +315,22 @@ impl Metrics {
         self.reloads.with_label_values(&[result]).inc();
         if let Ok(unix_seconds) = outcome {
             self.last_reload.set(unix_seconds);
+        }
+    }
+
+    /// Tells when the certificates in these files end, each by its file's name, and of no others.
+    pub fn certificates<'f>(&self, files: impl Iterator<Item = (&'f Path, i64)>) {
+        self.certificates.reset();
+        for (file, ends) in files {
+            self.certificates.with_label_values(&[&*file.to_string_lossy()]).set(ends as f64);
+        }
+    }
+
+    /// Tells which agents' certificates are not looked at.
+    pub fn unverified_upstreams(&self, policies: &Policies) {
+        self.unverified_upstreams.reset();
+        for agent in policies.agents().iter().filter(|agent| agent.upstream.tls.insecure_skip_verify) {
+            self.unverified_upstreams.with_label_values(&[agent.name.as_str()]).set(1);
         }
     }
 
@@ -414,6 +447,8 @@ mod tests {
         metrics.failed_authentication("bank");
         metrics.shadowed("bank", Shadowed { rule: Rule::Hours, reason: "closed" });
         metrics.anomaly("bank", "large_transfer");
+        metrics.certificates([(Path::new("old.crt"), 5)].into_iter());
+        metrics.certificates([(Path::new("tls.crt"), 1_800_000_000)].into_iter());
         let gauges = Gauges {
             cells: 3,
             bindings: 2,
@@ -451,9 +486,11 @@ mod tests {
             r#"swaigate_switch_changes_total{action="on"} 1"#,
             r#"swaigate_failed_authentication_total{agent="bank"} 1"#,
             "swaigate_locked_addresses 9",
+            r#"swaigate_certificate_expiry_timestamp_seconds{file="tls.crt"} 1800000000"#,
             concat!(r#"swaigate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {
             assert!(text.contains(line), "{line}\nnot in\n{text}");
         }
+        assert!(!text.contains("old.crt"), "{text}");
     }
 }

@@ -1,14 +1,16 @@
 //! Loading, and loading again when files change or SIGHUP comes. A bad file changes nothing: the last good set stays.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
-use notify::{RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use swaigate_core::{
     policy::{Agent, DEFAULT_USER, Policies, Seed},
     yaml::Mistake,
@@ -17,19 +19,22 @@ use swaigate_core::{
 use crate::{
     app::App,
     clock, keys,
-    settings::{self, Settings},
+    metrics::Metrics,
+    settings::{self, Listener, LoadedPolicies, Settings},
+    tls::{Fronts, Next},
 };
 
 /// How long files must be quiet before they are read: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Reads everything that `--config` names.
+/// Reads everything that `--config` names. The files with certificates and keys that policies name are among those of the
+/// settings.
 ///
 /// # Errors
 /// All mistakes, a line each.
 pub fn load(config: &Path, seed: &Seed) -> anyhow::Result<(Settings, Policies)> {
-    let settings = settings::load(config).map_err(|mistakes| told(&mistakes))?;
-    let policies = load_policies(&settings, seed)?;
+    let mut settings = settings::load(config).map_err(|mistakes| told(&mistakes))?;
+    let policies = load_policies(&mut settings, seed)?;
     Ok((settings, policies))
 }
 
@@ -46,12 +51,25 @@ fn needs_generated_password(policies: &Policies) -> bool {
     policies.agents().iter().any(|agent| agent.platform.uses_generated_password)
 }
 
-fn load_policies(settings: &Settings, seed: &Seed) -> anyhow::Result<Policies> {
-    let loaded = settings::load_policies(settings, seed).map_err(|mistakes| told(&mistakes))?;
-    for note in settings.notes.iter().chain(&loaded.notes) {
+fn load_policies(settings: &mut Settings, seed: &Seed) -> anyhow::Result<Policies> {
+    let LoadedPolicies { agents, found, .. } =
+        settings::load_policies(settings, seed).map_err(|mistakes| told(&mistakes))?;
+    for note in settings.notes.iter().chain(&found.notes) {
         tracing::warn!("{note}");
     }
-    assemble(settings, loaded.agents, keys::ring(settings)?)
+    settings.certificates.extend(found.certificates);
+    settings.private_keys.extend(found.private_keys);
+    for agent in agents.iter().filter(|agent| agent.upstream.tls.insecure_skip_verify) {
+        let advice = "whoever is in between can be the agent; name who vouches for it in `ca`";
+        tracing::warn!(agent = %agent.name, "`insecure_skip_verify`: the agent's certificate is not looked at, so {advice}");
+    }
+    assemble(settings, agents, keys::ring(settings)?)
+}
+
+/// Shows until when certificates are good, and whose are not looked at.
+pub fn show_certificates(metrics: &Metrics, settings: &Settings, policies: &Policies) {
+    metrics.certificates(settings.certificates.iter().map(|file| (file.path.as_path(), file.ends)));
+    metrics.unverified_upstreams(policies);
 }
 
 /// The set of these agents under these settings.
@@ -72,14 +90,20 @@ pub struct Reloader {
     config: PathBuf,
     in_force: Settings,
     seed: Seed,
+    fronts: Fronts,
+    watched: Watched,
 }
+
+/// The names of files with certificates and keys. Their folders are watched, and of what happens there, what happens to
+/// them counts.
+type Watched = Arc<Mutex<BTreeSet<OsString>>>;
 
 // === impl Reloader ===
 
 impl Reloader {
     /// For a gateway that runs with these settings.
-    pub fn new(app: Arc<App>, config: PathBuf, in_force: Settings, seed: Seed) -> Self {
-        Self { app, config, in_force, seed }
+    pub fn new(app: Arc<App>, config: PathBuf, in_force: Settings, seed: Seed, fronts: Fronts) -> Self {
+        Self { app, config, in_force, seed, fronts, watched: Watched::default() }
     }
 
     /// Starts to watch. What is sent to the returned end is a request to load now.
@@ -88,24 +112,32 @@ impl Reloader {
     /// If the thread can't be started. If files can't be watched, that is logged, and SIGHUP still works.
     pub fn start(self) -> std::io::Result<mpsc::Sender<()>> {
         let (wake, woken) = mpsc::channel();
-        let watcher = self.watch(wake.clone());
+        let mut watcher = self.watch(wake.clone());
         if let Err(error) = &watcher {
             tracing::warn!(%error, "files can't be watched; send SIGHUP after a change");
         }
         thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            let _watcher = watcher;
+            if let Ok(watcher) = &mut watcher {
+                self.watch_certificates(watcher, &self.in_force);
+            }
             while woken.recv().is_ok() {
                 wait_for_quiet(&woken);
-                self.reload();
+                let loaded = self.reload();
+                if let (Ok(watcher), Some(settings)) = (&mut watcher, loaded) {
+                    self.watch_certificates(watcher, &settings);
+                }
             }
         })?;
         Ok(wake)
     }
 
     /// Folders are watched, not files: editors and Kubernetes replace files.
-    fn watch(&self, wake: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+    fn watch(&self, wake: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+        let watched = Arc::clone(&self.watched);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_read(path))) {
+            if event.is_ok_and(|event| {
+                !event.kind.is_access() && event.paths.iter().any(|path| is_read(path) || is_watched(path, &watched))
+            }) {
                 // Only a gateway that is ending has nobody left to wake.
                 let _ = wake.send(());
             }
@@ -116,14 +148,33 @@ impl Reloader {
         Ok(watcher)
     }
 
-    fn reload(&self) {
+    /// Watches the folders of these settings' certificates and keys, besides those that are watched.
+    fn watch_certificates(&self, watcher: &mut RecommendedWatcher, settings: &Settings) {
+        let certificates = settings.certificates.iter().map(|file| &file.path);
+        let files: Vec<&PathBuf> = certificates.chain(&settings.private_keys).collect();
+        let names = files.iter().filter_map(|file| file.file_name().map(OsString::from));
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        let folders: BTreeSet<&Path> = files.iter().map(|file| settings::folder_of(file)).collect();
+        for folder in folders {
+            // Those of before are watched once more, in case the folder itself is another one now.
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+                let folder = folder.display();
+                tracing::warn!(%error, %folder, "certificates there can't be watched; send SIGHUP after a change");
+            }
+        }
+    }
+
+    /// What is in force then, if it is something new.
+    fn reload(&self) -> Option<Settings> {
         match self.load_what_may_change() {
-            Ok(policies) => {
+            Ok((settings, policies, next)) => {
                 let agents = policies.agents().len();
                 let policies = Arc::new(policies.with_schemas_of(&self.app.policies.load()));
                 self.app.switches.know_callers_by(&policies);
                 let before = self.app.policies.swap(policies);
+                next.take_over();
                 let after = self.app.policies.load();
+                show_certificates(&self.app.metrics, &settings, &after);
                 self.app.metrics.keep_agents(&before, &after);
                 self.app.health.keep_agents(&after);
                 self.app.fleets.follow(&after);
@@ -132,27 +183,32 @@ impl Reloader {
                     show_generated_password(&after, &self.seed);
                 }
                 tracing::info!(agents, "the configuration was loaded again");
+                Some(settings)
             }
             Err(error) => {
                 self.app.metrics.reloaded(Err(()));
                 tracing::error!("the configuration in force stays, since the new one can't be used:\n{error:#}");
+                None
             }
         }
     }
 
-    /// Policies, keys and the public URL; the rest stays as it was at start.
-    fn load_what_may_change(&self) -> anyhow::Result<Policies> {
+    /// Policies, keys, certificates and the public URL; the rest stays as it was at start.
+    fn load_what_may_change(&self) -> anyhow::Result<(Settings, Policies, Next)> {
         let new = settings::load(&self.config).map_err(|mistakes| told(&mistakes))?;
         self.say_what_needs_a_restart(&new);
         let old = &self.in_force;
-        let settings = Settings { policies: old.policies.clone(), state: old.state.clone(), bodies: old.bodies, ..new };
-        load_policies(&settings, &self.seed)
+        let mut settings =
+            Settings { policies: old.policies.clone(), state: old.state.clone(), bodies: old.bodies, ..new };
+        let next = self.fronts.next(&settings.listen)?;
+        let policies = load_policies(&mut settings, &self.seed)?;
+        Ok((settings, policies, next))
     }
 
     fn say_what_needs_a_restart(&self, new: &Settings) {
         let old = &self.in_force;
         let changed = [
-            ("listen", old.listen != new.listen),
+            ("listen", are_other(&old.listen, &new.listen)),
             ("admin", old.admin != new.admin),
             ("policies", old.policies != new.policies),
             ("state", old.state != new.state),
@@ -163,6 +219,7 @@ impl Reloader {
             ("bodies", old.bodies != new.bodies),
             ("log", old.log != new.log),
             ("shutdown", old.shutdown != new.shutdown),
+            ("hsts", old.hsts != new.hsts),
         ];
         for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!("`{key}` has changed in {}; that needs a restart", self.config.display());
@@ -175,6 +232,15 @@ impl Reloader {
 fn is_read(path: &Path) -> bool {
     let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     is_yaml || path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
+}
+
+fn is_watched(path: &Path, watched: &Watched) -> bool {
+    let watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
+    path.file_name().is_some_and(|name| watched.contains(name))
+}
+
+fn are_other(old: &[Listener], new: &[Listener]) -> bool {
+    old.len() != new.len() || old.iter().zip(new).any(|(old, new)| old.is_other(new))
 }
 
 /// All mistakes, a line each.

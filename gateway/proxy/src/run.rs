@@ -17,7 +17,7 @@ use pingora_core::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use swaigate_core::{
     keys::MacKey,
-    policy::{Policies, Seed, compile_for_upstream},
+    policy::{Policies, Secrets, Seed, compile_for_upstream_with},
     secret::Secret,
 };
 use tokio::{
@@ -38,6 +38,7 @@ use crate::{
     reload::{self, Reloader},
     settings::{self, Connections, EmbeddedState, Settings, Shutdown},
     state::{Bounds, Embedded, FailedAttempts, Kept},
+    tls::Fronts,
     upstream::{HealthChecks, Upstreams},
 };
 
@@ -75,9 +76,9 @@ impl Gateway {
     /// A gateway before one agent under the default policy. Its token key is kept nowhere.
     ///
     /// # Errors
-    /// If the URL is no agent's.
-    pub fn before(url: &str, settings: Settings, seed: Seed) -> anyhow::Result<Self> {
-        let agent = compile_for_upstream(url, &seed).map_err(|mistakes| reload::told(&mistakes))?;
+    /// If the URL is no agent's, or what the secrets say of the platform can't be used.
+    pub fn before(url: &str, secrets: &dyn Secrets, settings: Settings, seed: Seed) -> anyhow::Result<Self> {
+        let agent = compile_for_upstream_with(url, secrets, &seed).map_err(|mistakes| reload::told(&mistakes))?;
         let policies = reload::assemble(&settings, vec![agent], keys::ephemeral_ring()?)?;
         Ok(Gateway { settings, policies, seed, config: None, companions: Vec::new() })
     }
@@ -89,7 +90,8 @@ impl Gateway {
     /// If an address can't be bound or a file can't be opened.
     pub fn run(self) -> anyhow::Result<()> {
         let Gateway { settings, policies, seed, config, companions } = self;
-        let doors = doors(&settings)?;
+        let fronts = Fronts::new(&settings.listen)?;
+        let doors = doors(&settings, &fronts)?;
         check_address(&settings)?;
         // Whatever can't be had is said before anything is opened.
         let is_held = settings::emergency_mode()?;
@@ -99,6 +101,7 @@ impl Gateway {
         operator.introduce(companions.is_empty());
         let metrics = Arc::new(Metrics::new()?);
         metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
+        reload::show_certificates(&metrics, &settings, &policies);
         let (audit, writer) = audit::open(&settings.audit.path, settings.audit.queue, &metrics)
             .with_context(|| format!("{}: the audit log can't be opened", settings.audit.path.display()))?;
         let policies = Arc::new(policies);
@@ -110,7 +113,7 @@ impl Gateway {
             server.add_boxed_service(companion);
         });
         let shutdown = settings.shutdown;
-        let reload = config.map(|config| Reloader::new(Arc::clone(&app), config, settings, seed).start());
+        let reload = config.map(|config| Reloader::new(Arc::clone(&app), config, settings, seed, fronts).start());
         let reload = reload.transpose().context("the thread that reloads can't be started")?;
         let signals = Signals { app, shutdown, reload };
         server.run(RunArgs { shutdown_signal: Box::new(signals) });
@@ -164,6 +167,7 @@ fn app(
         body_budget: settings.bodies.budget,
         body_timeout: settings.bodies.timeout,
         connections: settings.connections,
+        hsts: settings.hsts,
     })?))
 }
 
@@ -186,11 +190,11 @@ pub fn bounds(state: &EmbeddedState) -> Bounds {
 }
 
 /// Opens all sockets for the platform, before anything is changed on disk.
-fn doors(settings: &Settings) -> anyhow::Result<Vec<Door>> {
+fn doors(settings: &Settings, fronts: &Fronts) -> anyhow::Result<Vec<Door>> {
     let mut inherited = Inherited::from_environment()?;
     let opened = settings.listen.iter().map(|listener| {
         let socket = Socket::open(&listener.place, &mut inherited)?;
-        Ok(Door { socket, tls: None })
+        Ok(Door { socket, tls: fronts.of(&listener.place) })
     });
     let doors: anyhow::Result<Vec<Door>> = opened.collect();
     if inherited.unused() > 0 {
@@ -231,7 +235,8 @@ fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
     }
     reload::show_generated_password(policies, seed);
     for listener in &settings.listen {
-        tracing::info!(address = %listener.place, "listening");
+        let tls = listener.tls.is_some();
+        tracing::info!(address = %listener.place, tls, "listening");
     }
     tracing::info!(address = %settings.admin.address, "metrics and health");
 }

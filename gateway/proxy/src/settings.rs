@@ -2,9 +2,12 @@
 //!
 //! `policies/README.md` lists every key with its default and bounds. All paths in a file are relative to its folder.
 
+mod certificates;
 mod environment;
+mod fallbacks;
 mod files;
 mod sections;
+mod tls;
 
 use std::{
     collections::BTreeSet,
@@ -22,8 +25,11 @@ use swaigate_core::{
     yaml::{self, Mistake},
 };
 
+pub use certificates::{CertificateFile, names as certificate_names};
 pub use environment::emergency_mode;
-pub use files::{FileSecrets, folder_of, text};
+pub use fallbacks::stand_in;
+pub use files::{FileSecrets, Found, folder_of, text};
+pub use tls::{ClientCertificates, Tls, TlsVersion};
 
 /// How the process runs: what `gateway.yaml` says.
 #[derive(Debug, Clone)]
@@ -56,17 +62,25 @@ pub struct Settings {
     pub log: Log,
     /// How it stops.
     pub shutdown: Shutdown,
+    /// What browsers are told, where the platform asks by https.
+    pub hsts: Hsts,
     /// What is allowed but should be looked at, for the log.
     pub notes: Vec<String>,
+    /// The files with certificates.
+    pub certificates: Vec<CertificateFile>,
+    /// The files with the private keys of these.
+    pub private_keys: Vec<PathBuf>,
 }
 
 /// A place for the platform's requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Listener {
     /// Where it is.
     pub place: Place,
     /// Whether it may be reached from other machines without TLS.
     pub insecure_plaintext: bool,
+    /// Whether and how it speaks TLS.
+    pub tls: Option<Tls>,
 }
 
 /// Where sockets are listened on.
@@ -189,6 +203,15 @@ pub struct Shutdown {
     pub drain: Duration,
 }
 
+/// HTTP Strict Transport Security (RFC 6797).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hsts {
+    /// For how long a browser asks by https only, up to 2 years; nothing: from now on no longer.
+    pub max_age: Duration,
+    /// Whether that holds for all hosts below this one, too.
+    pub include_subdomains: bool,
+}
+
 /// The agents of all policy files.
 #[derive(Debug)]
 pub struct LoadedPolicies {
@@ -196,8 +219,8 @@ pub struct LoadedPolicies {
     pub agents: Vec<Agent>,
     /// The files, in the same order.
     pub files: Vec<PathBuf>,
-    /// What is allowed but should be looked at, for the log.
-    pub notes: Vec<String>,
+    /// What was seen on the way.
+    pub found: Found,
 }
 
 /// How many policy files are read.
@@ -209,9 +232,9 @@ const MAX_POLICIES: usize = 1000;
 /// All mistakes in it, or why it can't be read.
 pub fn load(path: &Path) -> Result<Settings, Vec<Mistake>> {
     let secrets = FileSecrets::new(files::folder_of(path));
-    let mut settings = load_with(path, &secrets)?;
-    settings.notes = secrets.into_notes();
-    Ok(settings)
+    let settings = load_with(path, &secrets)?;
+    let Found { notes, certificates, private_keys } = secrets.into_found();
+    Ok(Settings { notes, certificates, private_keys, ..settings })
 }
 
 /// The same with the secrets from elsewhere.
@@ -243,9 +266,33 @@ pub fn load_without_secrets(path: &Path) -> Result<Settings, Vec<Mistake>> {
     yaml::read(&name, &text, |fields| sections::settings(fields, files::folder_of(path), &files::AnySecrets))
 }
 
-/// The settings of `swaigate run --upstream`: the defaults, at these addresses, with paths in the current folder.
+/// The settings without a file: the defaults, at these addresses, with paths in the current folder.
 pub fn for_loopback(listen: SocketAddr, admin: SocketAddr) -> Settings {
     sections::defaults(listen, admin)
+}
+
+/// Those of `swaigate run --upstream`: the same, and what the environment says besides.
+///
+/// # Errors
+/// What is wrong with that.
+pub fn for_upstream(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    public_url: Option<PublicUrl>,
+    secrets: &dyn Secrets,
+) -> Result<Settings, String> {
+    let mut settings = sections::defaults(listen, admin);
+    let tls = fallbacks::tls(secrets, false)?;
+    settings.public_url = fallbacks::origin_of(listen, tls.is_some());
+    settings.listen.iter_mut().for_each(|listener| listener.tls.clone_from(&tls));
+    match public_url {
+        Some(public_url) => settings.public_url = public_url,
+        None => {
+            let said = fallbacks::public_url(&settings.listen, secrets, false)?;
+            settings.public_url = said.unwrap_or(settings.public_url);
+        }
+    }
+    Ok(settings)
 }
 
 /// Reads the policy files.
@@ -256,7 +303,7 @@ pub fn load_policies(settings: &Settings, seed: &Seed) -> Result<LoadedPolicies,
     let secrets = FileSecrets::new(&settings.policies);
     let loaded = load_policies_with(settings, &secrets, seed)?;
     let (files, agents) = loaded.into_iter().unzip();
-    Ok(LoadedPolicies { agents, files, notes: secrets.into_notes() })
+    Ok(LoadedPolicies { agents, files, found: secrets.into_found() })
 }
 
 /// The same with the secrets from elsewhere, each agent with its file.
@@ -326,6 +373,12 @@ impl Listener {
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {
         self.place.address().is_none_or(is_loopback)
+    }
+
+    /// Whether the two differ in what only a restart changes.
+    pub fn is_other(&self, other: &Self) -> bool {
+        let differ = self.insecure_plaintext != other.insecure_plaintext || self.tls.is_some() != other.tls.is_some();
+        differ || self.place != other.place
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::{net::SocketAddr, path::Path, path::PathBuf};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::Args;
 use swaigate_core::policy::PublicUrl;
 
 use crate::{
     log, reload,
     run::{self, Gateway},
-    settings,
+    settings::{self, FileSecrets},
 };
 
 /// What the command line says.
@@ -58,13 +58,14 @@ impl Start {
         if !self.listen.ip().is_loopback() || !self.admin.ip().is_loopback() {
             bail!("with --upstream only loopback addresses are listened on; write a gateway.yaml for others");
         }
-        let mut settings = settings::for_loopback(self.listen, self.admin);
-        if let Some(public_url) = &self.public_url {
-            settings.public_url = public_url.clone();
-        }
+        let secrets = FileSecrets::new(Path::new("."));
+        let settings = settings::for_upstream(self.listen, self.admin, self.public_url.clone(), &secrets);
+        let settings = settings.map_err(|error| anyhow!(error))?;
         log::start(&settings.log);
         let seed = run::seed()?;
-        Gateway::before(url, settings, seed)?.run()
+        let gateway = Gateway::before(url, &secrets, settings, seed)?;
+        secrets.into_found().notes.iter().for_each(|note| tracing::warn!("{note}"));
+        gateway.run()
     }
 }
 

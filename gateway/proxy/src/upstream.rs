@@ -7,6 +7,7 @@ mod incoming;
 mod names;
 mod probe;
 mod request;
+mod tls;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -26,7 +27,13 @@ use pingora_core::{
     upstreams::peer::HttpPeer,
 };
 use pingora_http::{RequestHeader, ResponseHeader};
-use swaigate_core::{decide::Permit, id::RequestId, policy::Agent, route::Method, verdict::Reason};
+use swaigate_core::{
+    decide::Permit,
+    id::RequestId,
+    policy::{Agent, Upstream, UpstreamTls},
+    route::Method,
+    verdict::Reason,
+};
 use tokio::time::timeout;
 
 pub(crate) use self::incoming::Incoming;
@@ -248,7 +255,10 @@ impl Upstreams {
 
     async fn attempt(&self, peer: &HttpPeer, request: &Request<'_>) -> Result<HttpSession, Attempt> {
         let Request { permit, header, body, .. } = *request;
-        let mut session = self.session(peer).await.map_err(|failure| Attempt { failure, is_unsent: true })?;
+        let mut session = self
+            .session(peer, &permit.agent().upstream.tls)
+            .await
+            .map_err(|failure| Attempt { failure, is_unsent: true })?;
         let patience = permit.agent().upstream.timeouts.exchange;
         session.read_timeout = Some(patience);
         session.write_timeout = Some(patience);
@@ -259,12 +269,13 @@ impl Upstreams {
         Ok(session)
     }
 
-    async fn session(&self, peer: &HttpPeer) -> Result<HttpSession, Failure> {
+    async fn session(&self, peer: &HttpPeer, tls: &UpstreamTls) -> Result<HttpSession, Failure> {
         if let Some(kept) = self.connector.reused_http_session(peer).await {
             return Ok(kept);
         }
+        let dressed = tls::dressed(peer, tls);
         // Boxed, since it is larger than all the rest of an exchange together, and seldom needed.
-        let connecting = Box::pin(self.connector.get_http_session(peer));
+        let connecting = Box::pin(self.connector.get_http_session(&dressed));
         connecting.await.map(|(session, _)| session).map_err(failure)
     }
 }
@@ -308,7 +319,11 @@ fn peer(agent: &Agent, station: &Station, address: SocketAddr) -> HttpPeer {
 /// Connections are shared by requests to one place, for one agent.
 fn group(agent: &Agent, station: &Station) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&agent.name, &agent.upstream.host, &station.host, station.port, agent.upstream.https).hash(&mut hasher);
+    let Upstream { host, https, tls, .. } = &agent.upstream;
+    (&agent.name, host, &station.host, station.port, https).hash(&mut hasher);
+    if *https {
+        tls.digest().hash(&mut hasher);
+    }
     hasher.finish()
 }
 

@@ -346,6 +346,13 @@ impl Gateway {
         line.map_or(0, |value| value.parse().expect("a count"))
     }
 
+    /// The same of one that is no count.
+    pub(crate) fn metric_of(&self, series: &str) -> f64 {
+        let text = self.admin("/metrics").text().to_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
     /// All audit records so far.
     pub(crate) fn audit(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.folder.path("audit/audit.jsonl")).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
+use ureq::tls::TlsConfig;
 
 /// How large an answer may be.
 const MAX_BODY: u64 = 64 << 20;
@@ -93,7 +94,7 @@ impl Request {
         self.try_send_with(&client())
     }
 
-    fn try_send_with(&self, client: &ureq::Agent) -> Result<Answer, ureq::Error> {
+    pub(crate) fn try_send_with(&self, client: &ureq::Agent) -> Result<Answer, ureq::Error> {
         let mut request = ureq::http::Request::builder().method(self.method).uri(&self.url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -115,7 +116,13 @@ impl Request {
 
 /// A client with connections of its own.
 pub(crate) fn client() -> ureq::Agent {
+    client_with(TlsConfig::default())
+}
+
+/// The same with its own idea of whom to believe.
+pub(crate) fn client_with(tls: TlsConfig) -> ureq::Agent {
     ureq::Agent::config_builder()
+        .tls_config(tls)
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
         .max_redirects(0)

@@ -49,8 +49,10 @@ pub fn checklist(subject: &Subject<'_>) -> Vec<Item> {
 type Lines = Vec<(&'static str, State, String)>;
 
 fn infrastructure(known: &Known<'_, '_>) -> Lines {
-    let https =
-        known.without(&[Lint::PlainListener], "`public_url`, `listen`; the certificate is the TLS terminator's");
+    let https = known.without(
+        &[Lint::PlainListener],
+        "`public_url`, `listen[].tls`; where that is missing, the certificate is the TLS terminator's",
+    );
     let watched = match known.findings.iter().any(|finding| finding.lint == Lint::NoDetection) {
         true => (State::NotMet, "`detect` tells what is unusual, and is missing".to_owned()),
         false => {

@@ -7,7 +7,7 @@ use super::{Finding, Lint, Source};
 pub struct Process {
     /// Whether the platform asks by https.
     pub is_public_https: bool,
-    /// The listeners that other machines can reach, by their number.
+    /// The listeners without TLS that other machines can reach, by their number.
     pub open_listeners: Vec<usize>,
     /// Whether it lists keys of tokens.
     pub has_token_keys: bool,
@@ -22,11 +22,11 @@ pub(super) fn lint(source: &Source<'_>, process: &Process) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut note = |lint, path: &[&str], message: &str| findings.push(source.finding(lint, path, message));
     if !process.is_public_https {
-        let message = "the platform is told to ask by http, so passwords and callers' data cross the network in plain; put a TLS terminator in front, and write its `https://` origin";
+        let message = "the platform is told to ask by http, so passwords and callers' data cross the network in plain; give a listener `tls`, or put a TLS terminator in front, and write the `https://` origin";
         note(Lint::PlainListener, &["public_url"], message);
     }
     for number in &process.open_listeners {
-        let message = "other machines can reach this address in plain; listen on 127.0.0.1 behind a TLS terminator on this machine";
+        let message = "other machines can reach this address in plain; give it `tls`, or listen on 127.0.0.1 behind a TLS terminator on this machine";
         note(Lint::PlainListener, &["listen", &number.to_string()], message);
     }
     if !process.has_token_keys {

@@ -20,6 +20,7 @@ mod rules;
 mod servers;
 mod signing;
 mod texts;
+mod tls;
 mod words;
 
 use std::{
@@ -29,7 +30,7 @@ use std::{
 
 use functions::OfAgent;
 
-use super::{Agent, Given, PublicUrl, Seed, Sentences, Shadow};
+use super::{Agent, Given, PublicUrl, Seed, Sentences, Shadow, tls::Certificate};
 use crate::{
     origin::{self, Authority},
     record::Rule,
@@ -38,7 +39,8 @@ use crate::{
     yaml::{self, Field, Fields, Mistake},
 };
 
-pub use agent_url::compile_for_upstream;
+pub use agent_url::{compile_for_upstream, compile_for_upstream_with};
+pub use tls::{certificates, identity};
 
 /// Where the secrets are that a file names.
 pub trait Secrets {
@@ -55,6 +57,28 @@ pub trait Secrets {
     /// # Errors
     /// Why it can't be read, for the operator.
     fn file(&self, path: &str) -> Result<Secret, String>;
+
+    /// The certificates in a file, at least one. Where files aren't looked into, the whole of it stands for one.
+    ///
+    /// # Errors
+    /// Why it can't be read, or is no file of certificates.
+    fn certificates(&self, path: &str) -> Result<Vec<Certificate>, String> {
+        self.file(path).map(|whole| vec![Certificate(whole.expose().to_vec())])
+    }
+
+    /// The private key in a file, which is that of the first of these certificates.
+    ///
+    /// # Errors
+    /// Why it can't be read, is no key, or another one's.
+    fn private_key(&self, path: &str, _of: &[Certificate]) -> Result<Secret, String> {
+        self.file(path)
+    }
+
+    /// What one of the SDK's own variables says in the environment. It is asked for where the file says nothing;
+    /// `is_required` where that is a mistake otherwise.
+    fn fallback(&self, _name: &str, _is_required: bool) -> Option<Secret> {
+        None
+    }
 }
 
 /// A text that is not the origin of a website.

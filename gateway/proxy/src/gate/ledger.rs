@@ -87,6 +87,10 @@ impl Ledger {
         Self { app, head, slot: None, facts, decided: None, agent_time: None, sent: None, is_closed: false }
     }
 
+    pub(super) fn app(&self) -> &App {
+        &self.app
+    }
+
     pub(super) fn request(&self) -> RequestId {
         self.head.request
     }

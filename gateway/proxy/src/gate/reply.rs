@@ -12,7 +12,8 @@ use swaigate_core::{
 };
 use tokio::time::timeout;
 
-use crate::upstream::X_REQUEST_ID;
+use super::headers;
+use crate::{app::App, upstream::X_REQUEST_ID};
 
 /// What is left of a refused body is read up to this size, so that the client gets to read the refusal.
 const DRAIN_BYTES: usize = 1024 * 1024;
@@ -30,7 +31,13 @@ pub(super) struct Delivery {
 }
 
 /// Writes an answer.
-pub(super) async fn write(session: &mut Session, reply: Reply, reason: Reason, request: RequestId) -> Delivery {
+pub(super) async fn write(
+    session: &mut Session,
+    app: &App,
+    reply: Reply,
+    reason: Reason,
+    request: RequestId,
+) -> Delivery {
     if reason == Reason::ClientGone {
         session.set_keepalive(None);
         return Delivery { status: 0, complete: false };
@@ -41,7 +48,7 @@ pub(super) async fn write(session: &mut Session, reply: Reply, reason: Reason, r
         session.set_keepalive(None);
     }
     let status = reply.status;
-    let complete = write_whole(session, reply, request).await.is_ok();
+    let complete = write_whole(session, app, reply, request).await.is_ok();
     if has_unread_body {
         let _ = timeout(DRAIN_TIME, drain(session)).await;
     }
@@ -65,13 +72,13 @@ pub(super) async fn has_left(session: &mut Session) -> bool {
     has_left
 }
 
-async fn write_whole(session: &mut Session, reply: Reply, request: RequestId) -> pingora_core::Result<()> {
-    let mut answer = ResponseHeader::build_no_case(reply.status, Some(10))?;
+async fn write_whole(session: &mut Session, app: &App, reply: Reply, request: RequestId) -> pingora_core::Result<()> {
+    let mut answer = ResponseHeader::build_no_case(reply.status, Some(12))?;
     answer.insert_header(header::CONTENT_TYPE, reply.content_type.as_str())?;
     answer.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
     // Documents carry tokens: no cache may keep them.
     answer.insert_header(header::CACHE_CONTROL, "no-store")?;
-    answer.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    headers::protect(&mut answer, session, app)?;
     answer.insert_header(X_REQUEST_ID, request.to_string())?;
     if reply.challenge {
         answer.insert_header(header::WWW_AUTHENTICATE, r#"Basic realm="swaigate", charset="UTF-8""#)?;

@@ -14,13 +14,12 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use swaigate_core::{
     decide::{self, Denial, Permit},
-    id::RequestId,
     policy::{Leak, Policies},
     verdict::Reason,
 };
 use tokio::time::timeout;
 
-use super::{Exchange, guard, head, ledger::Ledger, reply::Delivery};
+use super::{Exchange, guard, head, headers, ledger::Ledger, reply::Delivery};
 use crate::upstream::{Failure, Incoming, Upstreams, X_REQUEST_ID};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -136,12 +135,29 @@ impl Stream<'_> {
         let released = guard(|| decide::release_head(permit, policies, head, facts));
         let headers = released.unwrap_or_else(|_| Err(permit.deny(Reason::Internal))).map_err(Stop::Denied)?;
         let has_body = self.session.req_header().method != http::Method::HEAD && !matches!(head.status, 204 | 304);
-        let built = build(head.status, &headers, self.ledger.request()).map_err(|_| Stop::Failed(unfit()))?;
+        let built = self.build(head.status, &headers).map_err(|_| Stop::Failed(unfit()))?;
         let built = framed(self.session, built, has_body).map_err(|_| Stop::Failed(unfit()))?;
         let written = self.session.write_response_header(Box::new(built), !has_body);
         in_time(self.started, self.limit, written).await?;
         self.ledger.has_sent_head(head.status);
         Ok(has_body)
+    }
+
+    fn build(&self, status: u16, headers: &[&(String, String)]) -> pingora_core::Result<ResponseHeader> {
+        let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 8))?;
+        for (name, value) in headers {
+            head.append_header(name.clone(), value.as_str())?;
+        }
+        for (name, value) in [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")] {
+            if !head.headers.contains_key(&name) {
+                head.insert_header(name, value)?;
+            }
+        }
+        // Whatever the agent says of it.
+        head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+        headers::protect(&mut head, self.session, self.ledger.app())?;
+        head.insert_header(X_REQUEST_ID, self.ledger.request().to_string())?;
+        Ok(head)
     }
 
     async fn write(&mut self, piece: Vec<u8>) -> Result<(), Stop> {
@@ -167,21 +183,6 @@ async fn in_time(
         Ok(Err(error)) => Err(Stop::Failed(left(error.etype().as_str()))),
         Err(_) => Err(Stop::Failed(left("it took too long"))),
     }
-}
-
-fn build(status: u16, headers: &[&(String, String)], request: RequestId) -> pingora_core::Result<ResponseHeader> {
-    let mut head = ResponseHeader::build_no_case(status, Some(headers.len() + 6))?;
-    for (name, value) in headers {
-        head.append_header(name.clone(), value.as_str())?;
-    }
-    for (name, value) in [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")] {
-        if !head.headers.contains_key(&name) {
-            head.insert_header(name, value)?;
-        }
-    }
-    head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-    head.insert_header(X_REQUEST_ID, request.to_string())?;
-    Ok(head)
 }
 
 /// Without a length, each piece is a chunk, which Pingora writes at once, and nginx is told to do the same. A client of

@@ -7,9 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use swaigate_core::{keys::MIN_KEY_BYTES, policy::Secrets, secret::Secret, yaml::MAX_BYTES};
+use swaigate_core::{
+    keys::MIN_KEY_BYTES,
+    policy::{Certificate, Secrets},
+    secret::Secret,
+    yaml::MAX_BYTES,
+};
 
-use super::fs;
+use super::{
+    certificates::{self, CertificateFile},
+    fallbacks, fs,
+};
 
 /// The longest secret that is read from a file, in bytes.
 const MAX_SECRET: u64 = 64 << 10;
@@ -18,7 +26,19 @@ const MAX_SECRET: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct FileSecrets {
     folder: PathBuf,
-    notes: RefCell<Vec<String>>,
+    found: RefCell<Found>,
+}
+
+/// What was seen on the way.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What should be looked at: secrets that every user of the machine can read, certificates that end, and variables
+    /// that stand for what a file doesn't say.
+    pub notes: Vec<String>,
+    /// The files with certificates.
+    pub certificates: Vec<CertificateFile>,
+    /// The files with private keys.
+    pub private_keys: Vec<PathBuf>,
 }
 
 // === impl FileSecrets ===
@@ -26,12 +46,12 @@ pub struct FileSecrets {
 impl FileSecrets {
     /// Secrets for files in this folder.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), notes: RefCell::default() }
+        Self { folder: folder.to_owned(), found: RefCell::default() }
     }
 
-    /// What should be looked at: secrets that every user of the machine can read.
-    pub fn into_notes(self) -> Vec<String> {
-        self.notes.into_inner()
+    /// What was seen on the way.
+    pub fn into_found(self) -> Found {
+        self.found.into_inner()
     }
 
     /// Whether every user of the machine can read this file.
@@ -39,14 +59,36 @@ impl FileSecrets {
         world_readable(&self.folder.join(path)).unwrap_or(false)
     }
 
-    fn read(&self, path: &Path) -> io::Result<Secret> {
-        let mut bytes = bounded(path, MAX_SECRET)?;
-        if world_readable(path)? {
-            self.notes.borrow_mut().push(format!(
-                "{} holds a secret and every user of this machine can read it; `chmod o-r` changes that",
-                path.display()
-            ));
+    /// What should be looked at in a file of certificates: that one isn't good, or not for long.
+    pub fn note_of_certificates(&self, path: &str) -> Option<String> {
+        let all = certificates::read(&bounded(&self.path(path), certificates::MAX_BYTES).ok()?).ok()?;
+        all.iter().filter_map(certificates::times).find_map(|(_, note)| note)
+    }
+
+    /// As it is shown, too: without the name of the current folder.
+    fn path(&self, path: &str) -> PathBuf {
+        let path = self.folder.join(path);
+        path.strip_prefix(".").map(Path::to_owned).unwrap_or(path)
+    }
+
+    fn note(&self, note: String) {
+        let notes = &mut self.found.borrow_mut().notes;
+        if !notes.contains(&note) {
+            notes.push(note);
         }
+    }
+
+    fn read_secret(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        let bytes = bounded(path, most)?;
+        if world_readable(path)? {
+            let advice = "holds a secret and every user of this machine can read it; `chmod o-r` changes that";
+            self.note(format!("{} {advice}", path.display()));
+        }
+        Ok(bytes)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Secret> {
+        let mut bytes = self.read_secret(path, MAX_SECRET)?;
         if bytes.ends_with(b"\n") {
             bytes.pop();
             if bytes.ends_with(b"\r") {
@@ -65,6 +107,33 @@ impl Secrets for FileSecrets {
     fn file(&self, path: &str) -> Result<Secret, String> {
         self.read(&self.folder.join(path)).map_err(|error| error.to_string())
     }
+
+    fn certificates(&self, path: &str) -> Result<Vec<Certificate>, String> {
+        let path = self.path(path);
+        let bytes = bounded(&path, certificates::MAX_BYTES).map_err(|error| error.to_string())?;
+        let all = certificates::read(&bytes)?;
+        let times: Vec<_> = all.iter().filter_map(certificates::times).collect();
+        for note in times.iter().filter_map(|(_, note)| note.as_ref()) {
+            self.note(format!("a certificate in {} {note}", path.display()));
+        }
+        let ends = times.iter().map(|(ends, _)| *ends).min().unwrap_or_default();
+        self.found.borrow_mut().certificates.push(CertificateFile { path, ends });
+        Ok(all)
+    }
+
+    fn private_key(&self, path: &str, of: &[Certificate]) -> Result<Secret, String> {
+        let path = self.path(path);
+        let bytes = self.read_secret(&path, certificates::MAX_BYTES).map_err(|error| error.to_string())?;
+        let key = certificates::read_private_key(&Secret::new(bytes), of)?;
+        self.found.borrow_mut().private_keys.push(path);
+        Ok(key)
+    }
+
+    fn fallback(&self, name: &str, _is_required: bool) -> Option<Secret> {
+        let value = self.env(name).filter(|value| !value.is_empty())?;
+        self.note(format!("{name} of the environment is used, since no file says otherwise"));
+        Some(value)
+    }
 }
 
 /// Stands for secrets that nobody uses: each can be had, and is no secret.
@@ -78,6 +147,10 @@ impl Secrets for AnySecrets {
 
     fn file(&self, _path: &str) -> Result<Secret, String> {
         Ok(Secret::new([b'x'; MIN_KEY_BYTES]))
+    }
+
+    fn fallback(&self, name: &str, is_required: bool) -> Option<Secret> {
+        fallbacks::stand_in(name).filter(|_| is_required)
     }
 }
 

@@ -12,15 +12,14 @@ use std::{
 use swaigate_core::{
     keys::Key,
     lockout,
-    origin::Authority,
     policy::{PublicUrl, Secrets, secret_in_env, secret_in_file},
-    yaml::{Field, Fields},
+    yaml::{self, Field, Fields},
 };
 use tracing::Level;
 
 use super::{
-    Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Listener, Log, LogFormat, Place, Settings,
-    Shutdown, TokenKey, is_loopback, key_ring,
+    Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Hsts, Listener, Log, LogFormat, Place,
+    Settings, Shutdown, TokenKey, fallbacks, is_loopback, key_ring, tls,
 };
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
@@ -31,13 +30,14 @@ const BYTES: RangeInclusive<usize> = 64 << 10..=64 << 30;
 /// How many listeners, and how many keys, there may be.
 const MAX_LISTED: usize = 16;
 
-const TERMINATE: &str = "this version has no TLS; put a TLS terminator (nginx, Caddy, a load balancer) in front";
+const WITHOUT_TLS: &str = "add `tls: { certificate: FILE, private_key: FILE }`, or listen on 127.0.0.1 behind a TLS \
+    terminator, or add `insecure_plaintext: true` where the network between is yours alone";
 
 pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Secrets) -> Option<Settings> {
     let public_url = fields.take("public_url");
-    let listen = listeners(fields.take("listen").required(), folder);
+    let listen = listeners(fields.take("listen").required(), folder, secrets);
     let admin = fields.take("admin").section(|fields| admin(fields, &listen));
-    let public_url = public(public_url, &listen);
+    let public_url = public(public_url, &listen, secrets);
     let policies = path(fields.take("policies"), folder, "policies");
     let token_keys = token_keys(fields.take("token_keys"), secrets);
     let state = fields.take("state").section(|fields| state(fields, folder));
@@ -56,8 +56,11 @@ pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Sec
         bodies: fields.take("bodies").section(bodies),
         log: fields.take("log").section(log),
         shutdown: fields.take("shutdown").section(shutdown),
+        hsts: fields.take("hsts").section(hsts),
         file: None,
         notes: Vec::new(),
+        certificates: Vec::new(),
+        private_keys: Vec::new(),
         public_url: public_url?,
         listen,
         admin,
@@ -68,8 +71,8 @@ pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Sec
 pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
     Settings {
         file: None,
-        public_url: origin_of(listen),
-        listen: vec![Listener { place: Place::Tcp(listen), insecure_plaintext: false }],
+        public_url: fallbacks::origin_of(listen, false),
+        listen: vec![Listener { place: Place::Tcp(listen), insecure_plaintext: false, tls: None }],
         admin: Admin { address: admin },
         policies: PathBuf::from("policies"),
         token_keys: Vec::new(),
@@ -81,13 +84,16 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
         bodies: Bodies::default(),
         log: Log::default(),
         shutdown: Shutdown::default(),
+        hsts: Hsts::default(),
         notes: Vec::new(),
+        certificates: Vec::new(),
+        private_keys: Vec::new(),
     }
 }
 
 // === addresses ===
 
-fn listeners(field: Field<'_>, folder: &Path) -> Vec<Listener> {
+fn listeners(field: Field<'_>, folder: &Path, secrets: &dyn Secrets) -> Vec<Listener> {
     let (report, place, given) = (field.report(), field.place(), field.is_given());
     let items = field.list(MAX_LISTED);
     if given && items.as_ref().is_some_and(Vec::is_empty) {
@@ -96,7 +102,7 @@ fn listeners(field: Field<'_>, folder: &Path) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     for item in items.unwrap_or_default() {
         let place = item.place();
-        let Some(listener) = item.mapping(|fields| listener(fields, folder)) else { continue };
+        let Some(listener) = item.mapping(|fields| listener(fields, folder, secrets)) else { continue };
         if listeners.iter().any(|other| other.place == listener.place) {
             report.note(place, format!("`{}` is listed twice", listener.place));
         }
@@ -105,37 +111,54 @@ fn listeners(field: Field<'_>, folder: &Path) -> Vec<Listener> {
     listeners
 }
 
-fn listener(fields: &mut Fields<'_>, folder: &Path) -> Option<Listener> {
-    fields.refuse("tls", TERMINATE);
-    let (report, mut at) = (fields.report(), fields.place());
+fn listener(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Secrets) -> Option<Listener> {
+    let report = fields.report();
+    let (place, at) = place(fields, folder);
+    let tls = fields.take("tls");
+    let (has_tls, tls_place) = (tls.is_given(), tls.key_place());
+    let tls = tls.mapping(|fields| tls::tls(fields, secrets));
+    let insecure_plaintext = fields.take("insecure_plaintext").bool().unwrap_or(false);
+    if has_tls && insecure_plaintext {
+        report.note(tls_place, "`tls` and `insecure_plaintext` exclude each other; keep one");
+    }
+    let mut listener = Listener { place: place?, insecure_plaintext, tls };
+    if has_tls || insecure_plaintext || listener.place.address().is_none() {
+        return Some(listener);
+    }
+    match fallbacks::tls(secrets, !listener.is_loopback()) {
+        Ok(tls) => listener.tls = tls,
+        Err(error) => report.note(at, error),
+    }
+    if !listener.is_loopback() && listener.tls.is_none() {
+        let place = &listener.place;
+        report.note(at, format!("other machines can reach `{place}`, and it has no `tls`; {WITHOUT_TLS}"));
+    }
+    Some(listener)
+}
+
+/// An `address`, or the path of a socket: `unix`, with its `mode`; and where it is written.
+fn place(fields: &mut Fields<'_>, folder: &Path) -> (Option<Place>, yaml::Place) {
+    let (report, at) = (fields.report(), fields.place());
     let mode = fields.take("mode");
     let (mode_place, has_mode) = (mode.place(), mode.is_given());
     let mode = mode.parse(permissions).unwrap_or(0o600);
-    let insecure_plaintext = fields.take("insecure_plaintext").bool().unwrap_or(false);
-    let place = match fields.take_one_of(["address", "unix"]) {
+    match fields.take_one_of(["address", "unix"]) {
         None => {
             report.note(at, "a listener needs an `address`, or the path of a socket: `unix`");
-            None
+            (None, at)
         }
-        Some(("unix", field)) => Some(Place::Unix { path: path(field, folder, "gateway.sock"), mode }),
+        Some(("unix", field)) => (Some(Place::Unix { path: path(field, folder, "gateway.sock"), mode }), at),
         Some((_, field)) => {
-            at = field.place();
+            let at = field.place();
             if has_mode {
                 report.note(
                     mode_place,
                     "`mode` is the permissions of a socket in the file system; an `address` has none",
                 );
             }
-            field.parse(address).map(Place::Tcp)
+            (field.parse(address).map(Place::Tcp), at)
         }
-    };
-    let listener = Listener { place: place?, insecure_plaintext };
-    if !listener.is_loopback() && !insecure_plaintext {
-        let advice =
-            "and listen on 127.0.0.1, or add `insecure_plaintext: true` where the network between is yours alone";
-        report.note(at, format!("other machines can reach `{}`, and {TERMINATE} {advice}", listener.place));
     }
-    Some(listener)
 }
 
 fn admin(fields: &mut Fields<'_>, listen: &[Listener]) -> Admin {
@@ -165,27 +188,25 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn public(field: Field<'_>, listen: &[Listener]) -> Option<PublicUrl> {
+fn public(field: Field<'_>, listen: &[Listener], secrets: &dyn Secrets) -> Option<PublicUrl> {
     if field.is_given() {
         return field.parse(str::parse);
     }
+    let (report, place) = (field.report(), field.key_place());
+    let first = listen.iter().find_map(|listener| Some((listener.place.address()?, listener.tls.is_some())));
     // Without a listener there is a mistake about that already.
-    let address = listen.iter().find_map(|listener| listener.place.address());
-    if !listen.is_empty() && (address.is_none() || !listen.iter().all(Listener::is_loopback)) {
+    let is_required = !listen.is_empty() && (first.is_none() || !listen.iter().all(Listener::is_loopback));
+    match fallbacks::public_url(listen, secrets, is_required) {
+        Ok(None) => {}
+        Ok(said) => return said,
+        Err(error) => report.note(place, error),
+    }
+    if is_required {
         let message =
             "`public_url` is missing: where does the platform reach the gateway? Like `https://agents.example.com`";
-        field.report().note(field.key_place(), message);
+        report.note(place, message);
     }
-    address.map(origin_of)
-}
-
-fn origin_of(address: SocketAddr) -> PublicUrl {
-    let host = match address {
-        SocketAddr::V4(v4) => v4.ip().to_string(),
-        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
-    };
-    let port = (address.port() != 80).then_some(address.port());
-    PublicUrl { https: false, authority: Authority { host, port } }
+    first.map(|(address, is_tls)| fallbacks::origin_of(address, is_tls))
 }
 
 // === keys and paths ===
@@ -317,6 +338,15 @@ fn shutdown(fields: &mut Fields<'_>) -> Shutdown {
     }
 }
 
+fn hsts(fields: &mut Fields<'_>) -> Hsts {
+    let default = Hsts::default();
+    let years = Duration::ZERO..=2 * 365 * DAY;
+    Hsts {
+        max_age: fields.take("max_age").duration(years).unwrap_or(default.max_age),
+        include_subdomains: fields.take("include_subdomains").bool().unwrap_or(default.include_subdomains),
+    }
+}
+
 fn count(field: Field<'_>, bounds: RangeInclusive<u64>, default: usize) -> usize {
     field.integer(bounds).and_then(|count| usize::try_from(count).ok()).unwrap_or(default)
 }
@@ -363,5 +393,11 @@ impl Default for Log {
 impl Default for Shutdown {
     fn default() -> Self {
         Self { delay: Duration::ZERO, drain: Duration::from_secs(120) }
+    }
+}
+
+impl Default for Hsts {
+    fn default() -> Self {
+        Self { max_age: 365 * DAY, include_subdomains: false }
     }
 }

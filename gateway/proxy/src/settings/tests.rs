@@ -114,11 +114,14 @@ connections: { max: 5, max_per_address: 4, header_timeout: 1s, keepalive: 2s, ma
 bodies: { budget: 64MiB, timeout: 2s }
 log: { level: debug, format: json }
 shutdown: { delay: 5s, drain: 10s }
+hsts: { max_age: 1h, include_subdomains: true }
 ",
     );
+    assert_eq!(settings.hsts, Hsts { max_age: Duration::from_secs(3600), include_subdomains: true });
     let seconds = Duration::from_secs;
     assert_eq!(settings.public_url.origin(), "https://agents.example.com");
-    assert_eq!(settings.listen, [Listener { place: Place::Tcp(address("127.0.0.1:8080")), insecure_plaintext: false }]);
+    let listen: Vec<_> = settings.listen.iter().map(|one| (one.place.clone(), one.insecure_plaintext)).collect();
+    assert_eq!(listen, [(Place::Tcp(address("127.0.0.1:8080")), false)]);
     assert_eq!(settings.admin.address, address("[::1]:9000"));
     assert_eq!(settings.policies, Path::new("agents/"));
     let keys: Vec<_> = settings.token_keys.iter().map(|key| (key.id.as_str(), key.secret.len())).collect();
@@ -213,15 +216,11 @@ fn each_mistake_has_its_place_and_its_words() {
         ),
         (
             "listen: [{ address: '1.2.3.4:80' }]\npublic_url: https://a",
-            "1:21: other machines can reach `1.2.3.4:80`, and this version has no TLS; put a TLS terminator (nginx, Caddy, a load balancer) in front and listen on 127.0.0.1, or add `insecure_plaintext: true` where the network between is yours alone",
+            "1:21: other machines can reach `1.2.3.4:80`, and it has no `tls`; add `tls: { certificate: FILE, private_key: FILE }`, or listen on 127.0.0.1 behind a TLS terminator, or add `insecure_plaintext: true` where the network between is yours alone",
         ),
         (
             "listen: [{ address: '1.2.3.4:80', insecure_plaintext: true }]",
             "1:1: `public_url` is missing: where does the platform reach the gateway? Like `https://agents.example.com`",
-        ),
-        (
-            "listen: [{ address: '127.0.0.1:80', tls: { certificate: c } }]",
-            "1:37: this version has no TLS; put a TLS terminator (nginx, Caddy, a load balancer) in front",
         ),
         ("listen: [{ address: '127.0.0.1:80' }, { address: '127.0.0.1:80' }]", "1:39: `127.0.0.1:80` is listed twice"),
         (
@@ -361,10 +360,10 @@ fn policies_are_the_yaml_files_of_the_folder_by_name() {
     let settings = load(&folder.path("p/gateway.yaml")).unwrap();
     let loaded = load_policies(&settings, &seed()).unwrap();
     assert_eq!(loaded.agents.iter().map(|agent| agent.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(loaded.notes, [] as [String; 0]);
+    assert_eq!(loaded.found.notes, [] as [String; 0]);
 
     fs::set_permissions(folder.path("password.txt"), fs::Permissions::from_mode(0o644)).unwrap();
-    let notes = load_policies(&settings, &seed()).unwrap().notes;
+    let notes = load_policies(&settings, &seed()).unwrap().found.notes;
     assert!(!notes.is_empty() && notes[0].contains("every user of this machine can read it"), "{notes:?}");
 }
 

@@ -13,7 +13,7 @@ use pingora_core::{
 use swaigate_core::policy::{Agent, HealthCheck};
 use tokio::time::{sleep, timeout};
 
-use super::{Failure, Upstreams, failure, final_head, peer, request};
+use super::{Failure, Upstreams, failure, final_head, peer, request, tls};
 use crate::app::{App, Due, Station};
 
 /// How long nothing is done if there is nothing to check.
@@ -95,6 +95,7 @@ impl Upstreams {
         for address in self.names.look_up(&station.host, station.port, check.timeout, ALONE).await? {
             let mut peer = peer(agent, station, address);
             peer.group_key = ALONE;
+            let peer = tls::dressed(&peer, &agent.upstream.tls);
             match self.connector.get_http_session(&peer).await {
                 Ok((session, _)) => return Ok(session),
                 Err(error) => why = failure(error).detail,

@@ -6,7 +6,7 @@ use super::{
     super::{DEFAULT_USER, Platform, Seed, Server, Timeouts, Upstream, UpstreamCredentials, UrlCredentials},
     Secrets, is_plain, origin_of, paths, secret_in_env, secret_in_file,
     servers::{self, Servers},
-    signing,
+    signing, tls,
 };
 use crate::{
     basic::{self, Argon2idHash, Password, User, Users},
@@ -18,6 +18,10 @@ use crate::{
 
 /// The shortest password in plain that the platform may use, in bytes.
 const MIN_PASSWORD: usize = 16;
+
+/// Where the SDKs look for the credentials that an agent asks for.
+const SDK_USER: &str = "SWML_BASIC_AUTH_USER";
+const SDK_PASSWORD: &str = "SWML_BASIC_AUTH_PASSWORD";
 
 /// How many users, and how many aliases, an agent may have.
 const MAX_LISTED: usize = 32;
@@ -52,6 +56,11 @@ pub(super) fn upstream(fields: &mut Fields<'_>, public_path: &str, secrets: &dyn
     let signing = signing::upstream(fields, secrets);
     let Servers { listed, health, eject, breaker, max_in_flight } =
         servers::servers(fields, address.as_ref().map(|address| address.port));
+    let tls = fields.take("tls");
+    if let Some(Address { https: false, .. }) = address.as_ref().filter(|_| tls.is_given()) {
+        tls.report().note(tls.key_place(), "`tls` is read only where the `url` is an `https://` one");
+    }
+    let tls = tls.section(|fields| tls::upstream(fields, secrets));
     let Address { https, host, port, path } = address?;
     let path = path.unwrap_or_else(|| public_path.to_owned());
     let servers = if listed.is_empty() { vec![only_server(&host, port)] } else { listed };
@@ -69,6 +78,7 @@ pub(super) fn upstream(fields: &mut Fields<'_>, public_path: &str, secrets: &dyn
         aliases,
         timeouts,
         signing,
+        tls,
     })
 }
 
@@ -175,16 +185,32 @@ fn plain_password(key: &str, field: Field<'_>, secrets: &dyn Secrets) -> Option<
         "password_file" => secret_in_file(field, secrets),
         _ => secret_in_env(field, secrets),
     }?;
-    if secret.expose().iter().any(u8::is_ascii_control) {
-        report.note(place, format!("`{key}`: the password holds a control character, perhaps a newline at its end"));
-        return None;
-    }
+    printable(&secret).map_err(|message| report.note(place, format!("`{key}`: {message}"))).ok()?;
     Some(secret)
+}
+
+fn printable(password: &Secret) -> Result<(), &'static str> {
+    if password.expose().iter().any(u8::is_ascii_control) {
+        Err("the password holds a control character, perhaps a newline at its end")
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the platform may use a password in plain.
+fn fit_password(password: &Secret) -> Result<(), String> {
+    printable(password)?;
+    if password.len() < MIN_PASSWORD {
+        return Err(format!("the password has {} bytes; at least {MIN_PASSWORD} are needed", password.len()));
+    }
+    Ok(())
 }
 
 pub(super) fn platform(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Seed) -> Platform {
     let field = fields.take("users");
     let (given, place) = (field.is_given(), field.place());
+    let of_environment = if given { None } else { user_of_environment(fields, secrets) };
+    let uses_generated_password = !given && of_environment.is_none();
     let users: Vec<User> = if given {
         let items = field.list(MAX_LISTED);
         if items.as_ref().is_some_and(Vec::is_empty) {
@@ -192,12 +218,32 @@ pub(super) fn platform(fields: &mut Fields<'_>, secrets: &dyn Secrets, seed: &Se
         }
         items.unwrap_or_default().into_iter().filter_map(|item| item.mapping(|fields| user(fields, secrets))).collect()
     } else {
-        vec![User { username: DEFAULT_USER.to_owned(), password: Password::Plain(seed.generated_password.clone()) }]
+        let made =
+            || User { username: DEFAULT_USER.to_owned(), password: Password::Plain(seed.generated_password.clone()) };
+        vec![of_environment.unwrap_or_else(made)]
     };
     let url_credentials = url_credentials(fields, users.first());
     let signing = signing::platform(fields, secrets);
     let users = Users::new(seed.process_key.clone(), &users);
-    Platform { users, uses_generated_password: !given, url_credentials, signing }
+    Platform { users, uses_generated_password, url_credentials, signing }
+}
+
+/// The user that an agent of the SDK would have asked for. `None` also after a mistake.
+fn user_of_environment(fields: &Fields<'_>, secrets: &dyn Secrets) -> Option<User> {
+    let password = secrets.fallback(SDK_PASSWORD, false).filter(|password| !password.is_empty())?;
+    let note = |message: String| {
+        let advice = "the SDK's variable is used where no `users` are listed; list them, or give it another value";
+        fields.report().note(fields.place(), format!("{message}; {advice}"));
+    };
+    let username = secrets.fallback(SDK_USER, false).filter(|username| !username.is_empty());
+    let username = username.unwrap_or_else(|| Secret::new(DEFAULT_USER));
+    let username = username.expose_str().ok_or("a user name must be UTF-8").and_then(|text| {
+        platform_username(text)?;
+        Ok(text.to_owned())
+    });
+    let username = username.map_err(|message| note(format!("`{SDK_USER}`: {message}"))).ok()?;
+    fit_password(&password).map_err(|message| note(format!("`{SDK_PASSWORD}`: {message}"))).ok()?;
+    Some(User { username, password: Password::Plain(password) })
 }
 
 fn url_credentials(fields: &mut Fields<'_>, first: Option<&User>) -> UrlCredentials {
@@ -222,14 +268,7 @@ const PASSWORDS: [&str; 4] = ["password_env", "password_file", "password_hash", 
 
 fn user(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<User> {
     fields.refuse("password", NO_PASSWORDS);
-    let name = fields.take("username").required().parse(|text| {
-        username(text)?;
-        if text == CALL_USER {
-            Err("`call` is the gateway's own user; choose another name")
-        } else {
-            Ok(text.to_owned())
-        }
-    });
+    let name = fields.take("username").required().parse(|text| platform_username(text).map(|()| text.to_owned()));
     let Some((key, field)) = fields.take_one_of(PASSWORDS) else {
         fields.report().note(fields.place(), format!("a user needs one of {}", PASSWORDS.join(", ")));
         return None;
@@ -242,6 +281,11 @@ fn user(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<User> {
     Some(User { username: name?, password: password? })
 }
 
+fn platform_username(text: &str) -> Result<(), &'static str> {
+    username(text)?;
+    if text == CALL_USER { Err("`call` is the gateway's own user; choose another name") } else { Ok(()) }
+}
+
 fn hash_in_env(field: Field<'_>, secrets: &dyn Secrets) -> Option<Password> {
     let (report, place) = (field.report(), field.key_place());
     let secret = super::hash_in_env(field, secrets)?;
@@ -252,10 +296,6 @@ fn hash_in_env(field: Field<'_>, secrets: &dyn Secrets) -> Option<Password> {
 fn long_password(key: &str, field: Field<'_>, secrets: &dyn Secrets) -> Option<Password> {
     let (report, place) = (field.report(), field.key_place());
     let secret = plain_password(key, field, secrets)?;
-    if secret.len() < MIN_PASSWORD {
-        let length = secret.len();
-        report.note(place, format!("`{key}`: the password has {length} bytes; at least {MIN_PASSWORD} are needed"));
-        return None;
-    }
+    fit_password(&secret).map_err(|message| report.note(place, format!("`{key}`: {message}"))).ok()?;
     Some(Password::Plain(secret))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     super::{Agent, Seed, UpstreamCredentials},
-    access, compile, default_policy,
+    Secrets, access, compile, default_policy,
 };
 use crate::{basic, secret::Secret, yaml::Mistake};
 
@@ -17,13 +17,21 @@ const SOURCE: &str = "--upstream";
 /// # Errors
 /// What is wrong with the URL. The words never hold a part of it, since that may be the password.
 pub fn compile_for_upstream(url: &str, seed: &Seed) -> Result<Agent, Vec<Mistake>> {
+    compile_for_upstream_with(url, &HashMap::new(), seed)
+}
+
+/// The same for a gateway whose environment may say who the platform is.
+///
+/// # Errors
+/// As [`compile_for_upstream`]; and what is wrong with that.
+pub fn compile_for_upstream_with(url: &str, secrets: &dyn Secrets, seed: &Seed) -> Result<Agent, Vec<Mistake>> {
     let wrong = |message: String| vec![Mistake::of_file(SOURCE, message)];
     let address = access::address(url).map_err(wrong)?;
     if address.path.as_ref().is_some_and(|path| path.contains('@')) {
         return Err(wrong("the URL's path holds a `@`; in a password, write `%2F` for `/`".to_owned()));
     }
     let credentials = credentials(url).map_err(|message| wrong(message.to_owned()))?;
-    let mut agent = compile("policies/default.yaml", default_policy(), &HashMap::new(), seed)?;
+    let mut agent = compile("policies/default.yaml", default_policy(), secrets, seed)?;
     agent.path = address.path.unwrap_or_default();
     agent.upstream.https = address.https;
     agent.upstream.servers = vec![access::only_server(&address.host, address.port)];

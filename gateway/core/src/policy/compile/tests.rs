@@ -513,6 +513,72 @@ fn each_mistake_has_its_place_and_its_words() {
 }
 
 #[test]
+fn an_agent_is_asked_by_tls_as_the_policy_says() {
+    let plain = upstream("https://a", "").tls;
+    assert!(plain.ca.is_empty() && plain.identity.is_none() && plain.server_name.is_none());
+    assert!(!plain.insecure_skip_verify, "the machine's own authorities are believed, and no others");
+    let more = "tls: { ca: password.txt, certificate: LONG, private_key: SHORT, server_name: agent.internal }";
+    let tls = upstream("https://a", more).tls;
+    let identity = tls.identity.as_ref().unwrap();
+    assert_eq!(tls.ca[0].0, b"another password of some length");
+    assert_eq!(identity.chain[0].0, b"a password of some length/@");
+    assert_eq!(identity.private_key.expose(), b"fifteen bytes..");
+    assert_eq!(tls.server_name.as_deref(), Some("agent.internal"));
+    assert_ne!(tls.digest(), plain.digest());
+    assert!(upstream("https://a", "tls: { insecure_skip_verify: true }").tls.insecure_skip_verify);
+}
+
+/// Secrets beside what the SDK's variables say.
+struct Environment(&'static [(&'static str, &'static str)]);
+
+impl Secrets for Environment {
+    fn env(&self, name: &str) -> Option<Secret> {
+        secrets().env(name)
+    }
+
+    fn file(&self, path: &str) -> Result<Secret, String> {
+        secrets().file(path)
+    }
+
+    fn fallback(&self, name: &str, _: bool) -> Option<Secret> {
+        self.0.iter().find(|(own, _)| *own == name).map(|(_, value)| Secret::new(*value))
+    }
+}
+
+#[test]
+fn without_users_the_platform_is_who_the_sdks_variables_say() {
+    const PASSWORD: (&str, &str) = ("SWML_BASIC_AUTH_PASSWORD", "a password of the environment");
+    let with = |variables: &'static [(&'static str, &'static str)], more: &str| {
+        let text = format!("agent: bank\nupstream: {{ url: http://a }}\n{more}");
+        compile("p.yaml", &text, &Environment(variables), &seed())
+            .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let both = with(&[PASSWORD, ("SWML_BASIC_AUTH_USER", "someone")], "").unwrap();
+    assert!(accepts(&both, "someone", PASSWORD.1) && !accepts(&both, "signalwire", "generated"));
+    assert!(!both.platform.uses_generated_password);
+    assert!(accepts(&with(&[PASSWORD], "").unwrap(), "signalwire", PASSWORD.1), "the SDK's own default");
+    let alone = with(&[("SWML_BASIC_AUTH_USER", "someone")], "").unwrap();
+    assert!(alone.platform.uses_generated_password && accepts(&alone, "signalwire", "generated"));
+    let listed = with(&[PASSWORD], "platform: { users: [{ username: signalwire, password_env: LONG }] }").unwrap();
+    assert!(
+        !accepts(&listed, "signalwire", PASSWORD.1) && accepts(&listed, "signalwire", "a password of some length/@")
+    );
+
+    let advice = "the SDK's variable is used where no `users` are listed; list them, or give it another value";
+    let short = "`SWML_BASIC_AUTH_PASSWORD`: the password has 5 bytes; at least 16 are needed";
+    let of = |variables, more| with(variables, more).map(drop).unwrap_err();
+    assert_eq!(
+        of(&[("SWML_BASIC_AUTH_PASSWORD", "short")], "platform: {}"),
+        [format!("p.yaml:3:11: {short}; {advice}")]
+    );
+    let own = "`SWML_BASIC_AUTH_USER`: `call` is the gateway's own user; choose another name";
+    assert_eq!(
+        of(&[PASSWORD, ("SWML_BASIC_AUTH_USER", "call")], "platform: {}"),
+        [format!("p.yaml:3:11: {own}; {advice}")]
+    );
+}
+
+#[test]
 fn each_mistake_about_the_upstream_has_its_place_and_its_words() {
     let cases = [
         (
@@ -544,6 +610,18 @@ fn each_mistake_about_the_upstream_has_its_place_and_its_words() {
         (
             "password: hunter2",
             "4:3: a password is never written in this file; name where it is with `password_env` or `password_file`",
+        ),
+        ("tls: { insecure_skip_verify: true }", "4:3: `tls` is read only where the `url` is an `https://` one"),
+        ("url: https://a\n  tls: { certificate: LONG }", "4:10: `certificate` needs `private_key` beside it"),
+        ("url: https://a\n  tls: { private_key: LONG }", "4:10: `private_key` needs `certificate` beside it"),
+        ("url: https://a\n  tls: { ca: none.pem }", "4:10: `ca`: the file `none.pem` can't be used: there is none"),
+        (
+            "url: https://a\n  tls: { ca: LONG, insecure_skip_verify: true }",
+            "4:10: `ca` is read only where certificates are verified; remove it, or `insecure_skip_verify`",
+        ),
+        (
+            "url: https://a\n  tls: { server_name: 'agent.internal:3000' }",
+            "4:23: `server_name`: write a host's name, like `agent.internal`, without a port",
         ),
         ("username: a", "4:3: `username` needs a password beside it: `password_env` or `password_file`"),
         ("password_env: LONG", "4:3: `password_env` needs a user beside it: `username` or `username_env`"),
