@@ -169,6 +169,25 @@ fn an_agent_that_nobody_vouches_for_is_asked_loudly() {
 }
 
 #[test]
+fn a_page_may_say_itself_where_it_may_be_framed() {
+    let framed = "add_header X-Frame-Options SAMEORIGIN always; add_header X-Content-Type-Options sniff always;";
+    let pages = ["one", "two"].map(|name| format!("location /bank/{name} {{ {framed} return 200 page; }}\n"));
+    let authority = Authority::new();
+    let front = Front::start(&authority, "IP:127.0.0.1", &pages.concat());
+    let expose = "expose:\n  - { path: /one, streaming: true, response_headers: [X-Frame-Options] }\n  \
+                  - { path: /two, streaming: true }";
+    let folder = folder(&front.policy("tls: { ca: ca.crt }").and(expose), &[("ca.crt", &authority)]);
+    let gateway = folder.start(&RUN);
+    for (page, framed) in [("one", "SAMEORIGIN"), ("two", "DENY")] {
+        let answer = gateway.request("GET", &format!("/bank/{page}")).send();
+        assert_eq!((answer.status, answer.text()), (200, "page"));
+        assert_eq!(answer.header("x-frame-options"), Some(framed));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    }
+}
+
+#[test]
 fn those_who_vouch_for_an_agent_are_read_again_when_they_change() {
     let (authority, other) = (Authority::new(), Authority::new());
     let front = Front::start(&authority, "IP:127.0.0.1", "");

@@ -370,6 +370,31 @@ fn what_an_agent_of_the_sdk_was_told_the_gateway_knows() {
 }
 
 #[test]
+fn the_sdks_variables_hold_without_files_too() {
+    let authority = Authority::new();
+    let folder = Folder::new("", &[]);
+    authority.issue(folder.root.path(), "one", LOCAL);
+    let (listen, admin) = (folder.listen.to_string(), folder.admin.to_string());
+    let upstream = Sdk::Rust.shared().url();
+    let gateway = folder.start_told(
+        &["run", "--upstream", &upstream, "--listen", &listen, "--admin", &admin],
+        &[
+            ("SWML_SSL_ENABLED", "1"),
+            ("SWML_SSL_CERT_PATH", "one.crt"),
+            ("SWML_SSL_KEY_PATH", "one.key"),
+            ("SWML_PROXY_URL_BASE", "https://agents.example.com"),
+            ("SWML_BASIC_AUTH_USER", ""),
+            ("SWML_BASIC_AUTH_PASSWORD", "a-password-of-the-environment"),
+        ],
+    );
+    let platform = platform(&gateway).with_user("signalwire", "a-password-of-the-environment");
+    let answer = platform.fetch_request("", &Call::new()).send_with(&authority.client(None));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let url = Document::new(answer.text()).function_url("get_balance");
+    assert!(url.contains("@agents.example.com/bank"), "{url}");
+}
+
+#[test]
 fn a_weak_password_of_the_environment_is_refused() {
     let folder = Folder::new("", &[&policy().platform("")]);
     let mut command = folder.command(&RUN);

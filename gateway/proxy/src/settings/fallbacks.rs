@@ -1,5 +1,5 @@
 //! The SDK's own environment variables, for what `gateway.yaml` doesn't say: whoever ran an agent without a gateway has
-//! set them already. They mean what they mean in the SDK's `SecurityConfig` and `SWMLService`.
+//! set them already. They mean what they mean there (PROTOCOL.md, 8).
 
 use std::net::SocketAddr;
 
