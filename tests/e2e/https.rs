@@ -135,6 +135,23 @@ fn init_and_doctor_believe_whom_they_are_told_to() {
 }
 
 #[test]
+fn health_is_asked_for_by_the_same_tls() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let front = Front::start(&authority, "IP:127.0.0.1", "location /well { return 200 well; }");
+    for (ca, result) in [("ca.crt", "ok"), ("other.crt", "failed")] {
+        let policy = front
+            .policy(&format!("tls: {{ ca: {ca} }}"))
+            .and_upstream("health: { path: /well, every: 100ms, timeout: 100ms }");
+        let folder = folder(&policy, &[("ca.crt", &authority), ("other.crt", &other)]);
+        let gateway = folder.start(&RUN);
+        let series = |result: &str| {
+            format!("swaigate_health_checks_total{{agent=\"bank\",result=\"{result}\",server=\"{}\"}}", front.address)
+        };
+        until("its health is asked for", || (gateway.metric(&series(result)) > 1).then_some(()));
+    }
+}
+
+#[test]
 fn an_agent_may_ask_who_the_gateway_is() {
     let (authority, gateways) = (Authority::new(), Authority::new());
     let ca = gateways.certificate().display().to_string();
