@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     time::{Duration, Instant},
 };
@@ -96,6 +96,52 @@ fn each_head_of_a_connection_has_its_deadline() {
     });
     assert!(written.count() < head.len() && begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
     assert_eq!(refused(&gateway, "slow"), 1);
+}
+
+#[test]
+fn a_body_that_trickles_in_is_given_up() {
+    let gateway = Gateway::start("bodies: { timeout: 60s, min_rate: 1KiB }", &[&policy()]);
+    let body = format!("{{\"call\":{{\"call_id\":\"slow\"}}{}}}", " ".repeat(8 << 10));
+    let head = get().replacen("GET", "POST", 1);
+    let head =
+        format!("{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", head.trim_end(), body.len());
+    let begun = Instant::now();
+    let [mut slow, mut fast] = [(), ()].map(|()| Raw::connect(gateway.listen()));
+    (slow.write(&head), fast.write(&head));
+    // One has its time to be slow in, and a little more.
+    for (byte, piece) in body.as_bytes().chunks(1).zip(body.as_bytes().chunks(160)) {
+        std::thread::sleep(Duration::from_millis(80));
+        (slow.write(byte), fast.write(piece));
+    }
+    assert_eq!(slow.read().map(|answer| answer.status), Some(408));
+    assert!(begun.elapsed().as_secs() < 20, "long before the time for a whole body");
+    assert_eq!(fast.read().map(|answer| answer.status), Some(200));
+}
+
+#[test]
+fn an_answer_that_is_not_taken_is_waited_for_only_so_long() {
+    let policy = Policy::of(talkative()).and("expose: [{ path: /large }]\nbodies: { response: 16MiB }");
+    let gateway = Gateway::start("bodies: { timeout: 500ms }\nconnections: { keepalive: 10m }", &[&policy]);
+    let mut client = Raw::connect(gateway.listen());
+    client.request(&gateway.request("GET", "/bank/large"));
+    assert!(client.read_head().is_some_and(|head| head.starts_with("HTTP/1.1 200")));
+    let is_lost = |record: &serde_json::Value| record["delivered"] == false;
+    until("it is given up", || gateway.audit().into_iter().find(is_lost));
+    until("its connection is closed", || (gateway.metric("swaigate_connections") == 0).then_some(()));
+}
+
+/// An agent with an answer that fits in no buffer of the system's.
+fn talkative() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the gateway asks");
+        let _ = stream.read(&mut [0; 4096]);
+        let body = "x".repeat(12 << 20);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all([head, body].concat().as_bytes());
+    });
+    address
 }
 
 // === where ===

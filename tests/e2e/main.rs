@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod addresses;
 mod broken;
 mod check;
 mod commands;

@@ -32,7 +32,7 @@ use crate::{
     audit::Audit,
     metrics::Metrics,
     random::{self, NoRandomness},
-    settings::{Connections, Hsts, STRANGERS_PART},
+    settings::{Connections, Hsts, Peers, STRANGERS_PART},
     state::{FailedAttempts, StateStore},
 };
 
@@ -75,8 +75,12 @@ pub struct App {
     pub strangers: Budget,
     /// Permits to hash a password.
     pub hashing: Semaphore,
-    /// How long a request's body may take.
+    /// How long a request's body may take, or an answer to be taken.
     pub body_timeout: Duration,
+    /// How many bytes of a body have to come each second.
+    pub body_rate: usize,
+    /// Which proxies' `X-Forwarded-For` is read.
+    pub trusted_proxies: Peers,
     /// What connections may take.
     pub connections: Connections,
     /// `Strict-Transport-Security`, for answers by https.
@@ -133,6 +137,10 @@ pub struct Parts {
     pub body_budget: usize,
     /// See [`App::body_timeout`].
     pub body_timeout: Duration,
+    /// See [`App::body_rate`].
+    pub body_rate: usize,
+    /// See [`App::trusted_proxies`].
+    pub trusted_proxies: Peers,
     /// See [`App::connections`].
     pub connections: Connections,
     /// See [`App::hsts`].
@@ -161,6 +169,8 @@ impl App {
             strangers: Budget::new(parts.body_budget / STRANGERS_PART),
             hashing: Semaphore::new(HASHES_AT_ONCE),
             body_timeout: parts.body_timeout,
+            body_rate: parts.body_rate,
+            trusted_proxies: parts.trusted_proxies,
             connections: parts.connections,
             hsts: header(parts.hsts),
             draining: AtomicBool::new(false),

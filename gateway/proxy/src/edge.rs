@@ -2,17 +2,20 @@
 //! handshake or of a whole head, and takes no socket but those it has bound.
 //!
 //! ```text
-//! accept → permit → handshake (TLS) → requests, each head in time
+//! accept → permit → PROXY protocol → handshake (TLS) → requests, each head in time
 //! ```
 
 mod accept;
 mod permits;
+mod proxied;
 mod sockets;
 mod transport;
 
 use std::{
+    fmt,
     future::Future,
     mem,
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -46,6 +49,7 @@ use crate::{
     connection::{Connection, Patience},
     gate::Gate,
     metrics::{Metrics, TurnedAway},
+    settings::{Access, Peers},
 };
 
 /// How often the log says that connections are turned away; the metrics count each.
@@ -60,6 +64,10 @@ pub struct Door {
     pub socket: Socket,
     /// How TLS is spoken there; none: not at all. Each connection takes what is stored when it comes.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// Which clients may come in.
+    pub access: Access,
+    /// Which proxies say for whom they come, by the PROXY protocol. Then nobody else may come in; none: nobody says it.
+    pub proxies: Option<Peers>,
 }
 
 /// What connections may take.
@@ -171,32 +179,39 @@ impl Closer {
 // === impl Hall ===
 
 impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
-    /// Lets a connection in; none, if it has to be closed.
-    fn admit(&self, client: Client) -> Option<Permit> {
-        let permit = self.permits.take().map_err(|Full| TurnedAway::Full).and_then(|mut permit| {
-            let counted = client.map_or(Ok(()), |client| permit.count_for(client.ip()));
-            counted.map_err(|Full| TurnedAway::AddressFull).map(|()| permit)
+    /// Lets a connection in; none, if it has to be closed. Whoever comes by a proxy is not known yet.
+    fn admit(&self, door: &Asked, peer: Client) -> Option<Permit> {
+        let permit = self.permits.take().map_err(|Full| TurnedAway::Full);
+        let permit = permit.and_then(|mut permit| match &door.proxies {
+            Some(proxies) if !proxies.contains(address(peer)) => Err(TurnedAway::Untrusted),
+            Some(_) => Ok(permit),
+            None => door.welcome(peer, &mut permit).map(|()| permit),
         });
-        permit.map_err(|cause| self.turn_away(cause, client)).ok()
+        permit.map_err(|cause| self.turn_away(cause, peer)).ok()
     }
 
     /// Serves a connection to its end.
-    async fn serve(self: Arc<Self>, door: Arc<Asked>, wire: Wire, client: Client, shutdown: ShutdownWatch) {
+    async fn serve(
+        self: Arc<Self>,
+        door: Arc<Asked>,
+        wire: Wire,
+        peer: Client,
+        mut permit: Permit,
+        over: ShutdownWatch,
+    ) {
         let _open = self.metrics.open_connection();
         let connection = Connection::new();
-        let entering = enter(&door, wire, client, &connection);
+        let mut client = peer;
+        let entering = enter(&door, wire, &mut client, &mut permit, &connection);
         let stream = match timeout(self.limits.header_timeout, entering).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(client = client.map(tracing::field::display), %error, "a handshake has failed");
-                return self.turn_away(TurnedAway::Handshake, client);
-            }
+            Ok(Err(cause)) => return self.turn_away(cause, client),
             Err(_) => return self.turn_away(TurnedAway::Slow, client),
         };
         let Limits { header_timeout: head, keepalive: idle, max_head, .. } = self.limits;
         let has_streams = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
         connection.opens(Patience { head, idle, bytes: max_head + BEHIND_HEAD, has_streams });
-        self.requests(stream, &connection, &shutdown).await;
+        self.requests(stream, &connection, &over).await;
     }
 
     async fn requests(&self, stream: Stream, connection: &Connection, shutdown: &ShutdownWatch) {
@@ -224,7 +239,11 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         let key = match cause {
             TurnedAway::Full => "connections.max",
             TurnedAway::AddressFull => "connections.max_per_address",
-            TurnedAway::Handshake | TurnedAway::Slow => return,
+            TurnedAway::Denied
+            | TurnedAway::Untrusted
+            | TurnedAway::ProxyHeader
+            | TurnedAway::Handshake
+            | TurnedAway::Slow => return,
         };
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_none_or(|warned| warned.elapsed() >= WARNING) {
@@ -235,16 +254,48 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
     }
 }
 
-/// What comes before requests.
-async fn enter(door: &Asked, wire: Wire, client: Client, connection: &Arc<Connection>) -> pingora_core::Result<Stream> {
-    let transport = Transport::new(wire, client, connection)?;
-    match &door.tls {
-        None => Ok(Box::new(transport)),
-        Some(tls) => {
-            let acceptor = Acceptor::from_server_config(tls.load_full());
-            Ok(Box::new(acceptor.tls_handshake(transport).await?))
-        }
+/// What comes before requests. Who the client is may be learned on the way.
+async fn enter(
+    door: &Asked,
+    wire: Wire,
+    client: &mut Client,
+    permit: &mut Permit,
+    connection: &Arc<Connection>,
+) -> Result<Stream, TurnedAway> {
+    let failed = |cause, error: &dyn fmt::Display| {
+        tracing::debug!(%error, "a connection ends before its first request");
+        cause
+    };
+    let mut wire = transport::buffered(wire);
+    if door.proxies.is_some() {
+        let told = proxied::read(&mut wire).await.map_err(|error| failed(TurnedAway::ProxyHeader, &error))?;
+        *client = told.or(*client);
+        door.welcome(*client, permit)?;
     }
+    let transport = Transport::new(wire, *client, connection);
+    let transport = transport.map_err(|error| failed(TurnedAway::Handshake, &error))?;
+    let Some(tls) = &door.tls else { return Ok(Box::new(transport)) };
+    let acceptor = Acceptor::from_server_config(tls.load_full());
+    match acceptor.tls_handshake(transport).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(failed(TurnedAway::Handshake, &error)),
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Counts a client that is known now; it may be one that mustn't come in.
+    fn welcome(&self, client: Client, permit: &mut Permit) -> Result<(), TurnedAway> {
+        if !self.access.permits(address(client)) {
+            return Err(TurnedAway::Denied);
+        }
+        address(client).map_or(Ok(()), |address| permit.count_for(address)).map_err(|Full| TurnedAway::AddressFull)
+    }
+}
+
+fn address(client: Client) -> Option<IpAddr> {
+    client.map(|client| client.ip())
 }
 
 /// Ends when a connection's deadline has passed. It has to be polled whenever something may have happened to the

@@ -10,6 +10,7 @@
 
 mod alarm;
 mod body;
+mod client;
 mod detach;
 mod head;
 mod headers;
@@ -75,7 +76,7 @@ impl Gate {
 
     async fn serve(&self, session: &mut Session, ledger: &mut Ledger) -> Result<Served, Denial> {
         let policies = self.app.policies.load_full();
-        let head = head::read(session, &self.app.connections).map_err(Denial::stranger)?;
+        let head = head::read(session, &self.app.connections, ledger.client()).map_err(Denial::stranger)?;
         let now = clock::now();
 
         let client = head.envelope.client;
@@ -352,12 +353,14 @@ impl ProxyHttp for Gate {
         };
         let is_lost = request.is_some() && reply::has_left(session).await;
         let mut delivery = reply::write(session, &self.app, reply, reason, ledger.request()).await;
+        let is_cut = !delivery.complete;
         delivery.complete &= !is_lost;
         if let Some(request) = request.filter(|_| delivery.complete) {
             self.app.state.delivered(request);
         }
         ledger.close(reason, delivery);
-        Ok(true)
+        // What is left of it would be waited for again, and for longer.
+        if is_cut { Err(stream::cut()) } else { Ok(true) }
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, _ctx: &mut ()) {

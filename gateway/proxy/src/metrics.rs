@@ -91,6 +91,12 @@ pub enum TurnedAway {
     Full,
     /// As many as `connections.max_per_address` are open from its address.
     AddressFull,
+    /// Its address is in `deny` of its listener, or isn't in `allow`.
+    Denied,
+    /// It isn't from a proxy that the listener's `proxy_protocol` trusts.
+    Untrusted,
+    /// It is, and doesn't begin with a header of the PROXY protocol.
+    ProxyHeader,
     /// Its TLS handshake has failed.
     Handshake,
     /// Its handshake, or a head, took longer than `connections.header_timeout`.
@@ -399,6 +405,9 @@ impl TurnedAway {
         match self {
             TurnedAway::Full => "full",
             TurnedAway::AddressFull => "address_full",
+            TurnedAway::Denied => "denied",
+            TurnedAway::Untrusted => "untrusted",
+            TurnedAway::ProxyHeader => "proxy_header",
             TurnedAway::Handshake => "handshake",
             TurnedAway::Slow => "slow",
         }

@@ -209,6 +209,7 @@ impl Reloader {
         let old = &self.in_force;
         let changed = [
             ("listen", are_other(&old.listen, &new.listen)),
+            ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
             ("admin", old.admin != new.admin),
             ("policies", old.policies != new.policies),
             ("state", old.state != new.state),

@@ -166,6 +166,8 @@ fn app(
         metrics,
         body_budget: settings.bodies.budget,
         body_timeout: settings.bodies.timeout,
+        body_rate: settings.bodies.min_rate,
+        trusted_proxies: settings.trusted_proxies.clone(),
         connections: settings.connections,
         hsts: settings.hsts,
     })?))
@@ -194,7 +196,8 @@ fn doors(settings: &Settings, fronts: &Fronts) -> anyhow::Result<Vec<Door>> {
     let mut inherited = Inherited::from_environment()?;
     let opened = settings.listen.iter().map(|listener| {
         let socket = Socket::open(&listener.place, &mut inherited)?;
-        Ok(Door { socket, tls: fronts.of(&listener.place) })
+        let (access, proxies) = (listener.access.clone(), listener.proxies.clone());
+        Ok(Door { socket, tls: fronts.of(&listener.place), access, proxies })
     });
     let doors: anyhow::Result<Vec<Door>> = opened.collect();
     if inherited.unused() > 0 {

@@ -6,6 +6,7 @@ mod certificates;
 mod environment;
 mod fallbacks;
 mod files;
+mod peers;
 mod sections;
 mod tls;
 
@@ -29,6 +30,7 @@ pub use certificates::{CertificateFile, names as certificate_names};
 pub use environment::emergency_mode;
 pub use fallbacks::stand_in;
 pub use files::{FileSecrets, Found, folder_of, text};
+pub use peers::{Access, Peers};
 pub use tls::{ClientCertificates, Tls, TlsVersion};
 
 /// How the process runs: what `gateway.yaml` says.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub public_url: PublicUrl,
     /// Where it listens; at least one.
     pub listen: Vec<Listener>,
+    /// Which proxies' `X-Forwarded-For` is read.
+    pub trusted_proxies: Peers,
     /// Where metrics, health and administration are.
     pub admin: Admin,
     /// The folder of the policy files.
@@ -81,6 +85,10 @@ pub struct Listener {
     pub insecure_plaintext: bool,
     /// Whether and how it speaks TLS.
     pub tls: Option<Tls>,
+    /// Which clients may come in.
+    pub access: Access,
+    /// Which proxies say for whom they come, by the PROXY protocol; none: nobody does.
+    pub proxies: Option<Peers>,
 }
 
 /// Where sockets are listened on.
@@ -172,8 +180,10 @@ pub struct Connections {
 pub struct Bodies {
     /// How many bytes all bodies in flight in the process may have together, 64 KiB to 64 GiB.
     pub budget: usize,
-    /// How long one may take to arrive, 10 ms to 10 min.
+    /// How long one may take to arrive, or an answer to be taken, 10 ms to 10 min.
     pub timeout: Duration,
+    /// How many bytes of one have to come each second, on average, up to 1 GiB; 0: any.
+    pub min_rate: usize,
 }
 
 /// The program's own log.

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{Door, Hall, Socket, transport::Wire};
+use crate::settings::{Access, Peers};
 
 /// How long nothing is accepted after the system couldn't give one, at first; doubled each time.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -31,6 +32,8 @@ pub(super) struct Listener {
 /// What is asked at a door.
 pub(super) struct Asked {
     pub(super) tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    pub(super) access: Access,
+    pub(super) proxies: Option<Peers>,
 }
 
 enum Accepting {
@@ -46,12 +49,12 @@ impl Listener {
     /// # Errors
     /// If the runtime can't wait for the socket.
     pub(super) fn new(door: Door) -> io::Result<Self> {
-        let Door { socket, tls } = door;
+        let Door { socket, tls, access, proxies } = door;
         let socket = match socket {
             Socket::Tcp(socket) => Accepting::Tcp(TcpListener::from_std(socket)?),
             Socket::Unix(socket) => Accepting::Unix(UnixListener::from_std(socket)?),
         };
-        Ok(Self { socket, asked: Arc::new(Asked { tls }) })
+        Ok(Self { socket, asked: Arc::new(Asked { tls, access, proxies }) })
     }
 }
 
@@ -73,14 +76,10 @@ pub(super) async fn accept<A: ServerApp + Send + Sync + 'static>(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((wire, client)) => {
+            Ok((wire, peer)) => {
                 pause = PAUSE;
-                if let Some(permit) = hall.admit(client) {
-                    let served = Arc::clone(&hall).serve(Arc::clone(&asked), wire, client, serving.clone());
-                    tokio::spawn(async move {
-                        let _permit = permit;
-                        served.await;
-                    });
+                if let Some(permit) = hall.admit(&asked, peer) {
+                    tokio::spawn(Arc::clone(&hall).serve(Arc::clone(&asked), wire, peer, permit, serving.clone()));
                 }
             }
             Err(error) if is_the_clients(&error) => {}

@@ -50,12 +50,16 @@ struct World {
 }
 
 fn world(tls: Option<Arc<ArcSwap<ServerConfig>>>) -> World {
+    world_of(|socket| Door { socket, tls, access: Access::default(), proxies: None })
+}
+
+fn world_of(door: impl FnOnce(Socket) -> Door) -> World {
     let socket = Socket::open(&Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), &mut Inherited::default()).unwrap();
     let Socket::Tcp(listener) = &socket else { unreachable!() };
     let address = listener.local_addr().unwrap();
     let limits = Limits { max: 10, max_per_address: 10, header_timeout: QUICK, keepalive: QUICK, max_head: 1000 };
     let metrics = Arc::new(Metrics::new().unwrap());
-    let mut edge = Edge::new(Echo::default(), vec![Door { socket, tls }], limits, Arc::clone(&metrics));
+    let mut edge = Edge::new(Echo::default(), vec![door(socket)], limits, Arc::clone(&metrics));
     let (closer, app) = (edge.closer(), Arc::clone(&edge.hall.app));
     let (over, shutdown) = watch::channel(false);
     thread::spawn(move || {
@@ -143,6 +147,24 @@ fn a_handshake_has_a_deadline() {
     confused.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     while !is_closed(&mut confused) {}
     world.wait_until_refused("handshake");
+}
+
+#[test]
+fn a_proxys_word_comes_before_the_handshake() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let (trusted, config) = certificate(folder.path(), "a.example.com");
+    let tls = Some(Arc::new(ArcSwap::new(config)));
+    let access = Access { deny: Peers::of(&["192.0.2.1"]), ..Access::default() };
+    let world = world_of(|socket| Door { socket, tls, access, proxies: Some(Peers::of(&["127.0.0.1"])) });
+    for (client, is_served) in [("192.0.2.1", false), ("192.0.2.2", true)] {
+        let mut stream = world.connect();
+        stream.write_all(format!("PROXY TCP4 {client} 127.0.0.1 4711 443\r\n").as_bytes()).unwrap();
+        assert_eq!(greeted_by_tls(stream, "a.example.com", &trusted), is_served, "{client}");
+    }
+    world.wait_until_refused("denied");
+    assert!(!greeted_by_tls(world.connect(), "a.example.com", &trusted));
+    world.wait_until_refused("proxy_header");
 }
 
 #[test]

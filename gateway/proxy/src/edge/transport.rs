@@ -52,26 +52,31 @@ pub(super) struct Transport {
 // === impl Transport ===
 
 impl Transport {
-    /// The bytes of a client, which is at this address as far as it has one.
+    /// The bytes of a client, which is at this address as far as it has one or a proxy said so.
     ///
     /// # Errors
     /// If Pingora can't build an empty head, which carries what it has no other place for.
     pub(super) fn new(
-        wire: Wire,
+        stream: BufStream<Wire>,
         client: Option<SocketAddr>,
         connection: &Arc<Connection>,
     ) -> pingora_core::Result<Self> {
         let carrier = Box::new(ResponseHeader::build_no_case(200, None)?);
         let about = ProxyDigest::new(carrier, Some(Box::new(Arc::clone(connection))));
-        let socket = digest(&wire, client);
+        let socket = digest(stream.get_ref(), client);
         Ok(Self {
-            stream: BufStream::with_capacity(READ_BUFFER, WRITE_BUFFER, wire),
+            stream,
             connection: Arc::clone(connection),
             about: Arc::new(about),
             socket: Arc::new(socket),
             since: SystemTime::now(),
         })
     }
+}
+
+/// With the buffers that a [`Transport`] has.
+pub(super) fn buffered(wire: Wire) -> BufStream<Wire> {
+    BufStream::with_capacity(READ_BUFFER, WRITE_BUFFER, wire)
 }
 
 fn digest(wire: &Wire, client: Option<SocketAddr>) -> SocketDigest {

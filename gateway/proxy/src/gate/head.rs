@@ -32,14 +32,14 @@ pub(super) struct OwnedHead {
     pub(super) envelope: Envelope,
 }
 
-/// Reads the head.
+/// Reads the head of a request that came from there.
 ///
 /// # Errors
 /// [`Reason::HeaderTooLarge`], or [`Reason::BadRequest`] for framing that the agent may read differently: no or several
 /// hosts, a length and a transfer coding, lengths that are repeated, other codings than `chunked`, an upgrade, a target
 /// that isn't origin-form or isn't ASCII. Pingora 0.9.1 itself refuses lengths that differ, several hosts, and codings
 /// that don't end in `chunked`; it passes the rest, and drops a length beside a coding.
-pub(super) fn read(session: &Session, limits: &Connections) -> Result<OwnedHead, Reason> {
+pub(super) fn read(session: &Session, limits: &Connections, client: Option<IpAddr>) -> Result<OwnedHead, Reason> {
     let request = session.req_header();
     let headers = &request.headers;
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -69,18 +69,13 @@ pub(super) fn read(session: &Session, limits: &Connections) -> Result<OwnedHead,
         },
         envelope: Envelope {
             request: None,
-            client: client(session),
+            client,
             content_type: copied(header::CONTENT_TYPE),
             accept: copied(header::ACCEPT),
             user_agent: copied(header::USER_AGENT),
             passed: Vec::new(),
         },
     })
-}
-
-/// The address of whoever sent the request, by the socket.
-pub(super) fn client(session: &Session) -> Option<IpAddr> {
-    session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip())
 }
 
 /// Those of a request's headers that a permit lets through besides the usual ones, but for hop-by-hop ones.

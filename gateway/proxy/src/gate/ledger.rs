@@ -18,7 +18,7 @@ use swaigate_core::{
     verdict::{Reason, Route},
 };
 
-use super::{Outcome, head, reply::Delivery};
+use super::{Outcome, client, reply::Delivery};
 use crate::{
     app::App,
     audit::{Entry, Event, Slot},
@@ -81,7 +81,7 @@ impl Ledger {
             agent: None,
             route: Route::Unknown,
             method: Method::parse(session.req_header().method.as_str()).as_str(),
-            client: head::client(session),
+            client: client::of(session, &app.trusted_proxies),
         };
         let facts = Facts::default();
         Self { app, head, slot: None, facts, decided: None, agent_time: None, sent: None, is_closed: false }
@@ -95,7 +95,7 @@ impl Ledger {
         self.head.request
     }
 
-    /// Who sent it, by the socket.
+    /// Who sent it, as far as that is known.
     pub(super) fn client(&self) -> Option<IpAddr> {
         self.head.client
     }

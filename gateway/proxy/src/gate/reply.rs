@@ -30,7 +30,7 @@ pub(super) struct Delivery {
     pub(super) complete: bool,
 }
 
-/// Writes an answer.
+/// Writes an answer, which the client has to take in time.
 pub(super) async fn write(
     session: &mut Session,
     app: &App,
@@ -48,8 +48,9 @@ pub(super) async fn write(
         session.set_keepalive(None);
     }
     let status = reply.status;
-    let complete = write_whole(session, app, reply, request).await.is_ok();
-    if has_unread_body {
+    let written = timeout(app.body_timeout, write_whole(session, app, reply, request)).await;
+    let complete = matches!(written, Ok(Ok(())));
+    if complete && has_unread_body {
         let _ = timeout(DRAIN_TIME, drain(session)).await;
     }
     Delivery { status, complete }

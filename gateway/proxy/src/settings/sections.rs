@@ -20,6 +20,7 @@ use tracing::Level;
 use super::{
     Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Hsts, Listener, Log, LogFormat, Place,
     Settings, Shutdown, TokenKey, fallbacks, is_loopback, key_ring, tls,
+    peers::{Access, Peers, entrance, peers},
 };
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
@@ -36,6 +37,7 @@ const WITHOUT_TLS: &str = "add `tls: { certificate: FILE, private_key: FILE }`, 
 pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Secrets) -> Option<Settings> {
     let public_url = fields.take("public_url");
     let listen = listeners(fields.take("listen").required(), folder, secrets);
+    let trusted_proxies = peers(fields.take("trusted_proxies"));
     let admin = fields.take("admin").section(|fields| admin(fields, &listen));
     let public_url = public(public_url, &listen, secrets);
     let policies = path(fields.take("policies"), folder, "policies");
@@ -63,6 +65,7 @@ pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Sec
         private_keys: Vec::new(),
         public_url: public_url?,
         listen,
+        trusted_proxies,
         admin,
     })
 }
@@ -72,7 +75,14 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
     Settings {
         file: None,
         public_url: fallbacks::origin_of(listen, false),
-        listen: vec![Listener { place: Place::Tcp(listen), insecure_plaintext: false, tls: None }],
+        listen: vec![Listener {
+            place: Place::Tcp(listen),
+            insecure_plaintext: false,
+            tls: None,
+            access: Access::default(),
+            proxies: None,
+        }],
+        trusted_proxies: Peers::default(),
         admin: Admin { address: admin },
         policies: PathBuf::from("policies"),
         token_keys: Vec::new(),
@@ -121,7 +131,8 @@ fn listener(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Secrets) -> Op
     if has_tls && insecure_plaintext {
         report.note(tls_place, "`tls` and `insecure_plaintext` exclude each other; keep one");
     }
-    let mut listener = Listener { place: place?, insecure_plaintext, tls };
+    let (access, proxies) = entrance(fields, place.as_ref().is_none_or(|place| place.address().is_some()));
+    let mut listener = Listener { place: place?, insecure_plaintext, tls, access, proxies };
     if has_tls || insecure_plaintext || listener.place.address().is_none() {
         return Some(listener);
     }
@@ -317,6 +328,7 @@ fn bodies(fields: &mut Fields<'_>) -> Bodies {
     Bodies {
         budget: fields.take("budget").size(BYTES).unwrap_or(default.budget),
         timeout: fields.take("timeout").duration(MOMENT..=10 * MINUTE).unwrap_or(default.timeout),
+        min_rate: fields.take("min_rate").size(0..=1 << 30).unwrap_or(default.min_rate),
     }
 }
 
@@ -380,7 +392,7 @@ impl Default for Connections {
 
 impl Default for Bodies {
     fn default() -> Self {
-        Self { budget: 256 << 20, timeout: Duration::from_secs(30) }
+        Self { budget: 256 << 20, timeout: Duration::from_secs(30), min_rate: 1 << 10 }
     }
 }
 

@@ -92,7 +92,7 @@ fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
         without.connections,
         Connections { max, max_per_address: max, header_timeout, keepalive, max_head, max_headers: 100 }
     );
-    assert_eq!(without.bodies, Bodies { budget: 256 << 20, timeout });
+    assert_eq!(without.bodies, Bodies { budget: 256 << 20, timeout, min_rate: 1024 });
     assert_eq!(without.log, Log { level: Level::INFO, format: LogFormat::Text });
     assert_eq!(without.shutdown, Shutdown { delay: Duration::ZERO, drain });
     assert!(without.threads >= 1);
@@ -105,13 +105,14 @@ fn every_key_lands() {
 public_url: https://agents.example.com
 admin: { address: \"[::1]:9000\" }
 policies: agents/
+trusted_proxies: [10.0.0.0/8, unix]
 token_keys: [{ id: new, secret_file: key.txt }, { id: old, secret_file: old.txt }]
 state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_facts: 19, max_watched: 20, max_answers: 18, max_answer_bytes: 64KiB } }
 failed_authentication: { free: 0, delay: 2s, max_delay: 3s, forget: 4s, max_addresses: 19 }
 audit: { path: /var/log/audit.jsonl, queue: 1 }
 threads: 3
 connections: { max: 5, max_per_address: 4, header_timeout: 1s, keepalive: 2s, max_head: 2KiB, max_headers: 9 }
-bodies: { budget: 64MiB, timeout: 2s }
+bodies: { budget: 64MiB, timeout: 2s, min_rate: 2KiB }
 log: { level: debug, format: json }
 shutdown: { delay: 5s, drain: 10s }
 hsts: { max_age: 1h, include_subdomains: true }
@@ -122,6 +123,7 @@ hsts: { max_age: 1h, include_subdomains: true }
     assert_eq!(settings.public_url.origin(), "https://agents.example.com");
     let listen: Vec<_> = settings.listen.iter().map(|one| (one.place.clone(), one.insecure_plaintext)).collect();
     assert_eq!(listen, [(Place::Tcp(address("127.0.0.1:8080")), false)]);
+    assert_eq!(settings.trusted_proxies, Peers::of(&["10.0.0.0/8", "unix"]));
     assert_eq!(settings.admin.address, address("[::1]:9000"));
     assert_eq!(settings.policies, Path::new("agents/"));
     let keys: Vec<_> = settings.token_keys.iter().map(|key| (key.id.as_str(), key.secret.len())).collect();
@@ -159,7 +161,7 @@ hsts: { max_age: 1h, include_subdomains: true }
             max_headers: 9
         }
     );
-    assert_eq!(settings.bodies, Bodies { budget: 64 << 20, timeout: seconds(2) });
+    assert_eq!(settings.bodies, Bodies { budget: 64 << 20, timeout: seconds(2), min_rate: 2048 });
     assert_eq!(settings.log, Log { level: Level::DEBUG, format: LogFormat::Json });
     assert_eq!(settings.shutdown, Shutdown { delay: seconds(5), drain: seconds(10) });
 }
@@ -191,6 +193,19 @@ fn listeners_that_others_can_reach_need_a_word() {
     )]);
     let listen = folder.load().unwrap().listen;
     assert_eq!(listen.iter().map(Listener::is_loopback).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_listener_says_who_may_come_in_and_who_speaks_for_others() {
+    let folder = Folder::new(&[(
+        "gateway.yaml",
+        "public_url: https://a\nlisten: [{ unix: s, proxy_protocol: { trusted: [unix] } }, { address: \"127.0.0.1:81\", \
+         allow: [\"::1\"], deny: [192.0.2.0/24] }]\n",
+    )]);
+    let listen = folder.load().unwrap().listen;
+    assert_eq!((&listen[0].access, &listen[0].proxies), (&Access::default(), &Some(Peers::of(&["unix"]))));
+    let access = Access { allow: Peers::of(&["::1"]), deny: Peers::of(&["192.0.2.0/24"]) };
+    assert_eq!((&listen[1].access, &listen[1].proxies), (&access, &None));
 }
 
 #[test]
@@ -232,6 +247,19 @@ fn each_mistake_has_its_place_and_its_words() {
             "listen: [{ address: '127.0.0.1:80', mode: '0600' }]",
             "1:43: `mode` is the permissions of a socket in the file system; an `address` has none",
         ),
+        ("listen: [{ address: '127.0.0.1:80', proxy_protocol: {} }]", "1:53: `trusted` is missing"),
+        (
+            "listen: [{ address: '127.0.0.1:80', proxy_protocol: { trusted: [] } }]",
+            "1:64: `trusted` must list the proxies, like `[10.0.0.0/24]`: whoever else comes in is refused",
+        ),
+        (
+            "listen: [{ address: '127.0.0.1:80', deny: [example.com] }]",
+            "1:44: an item of `deny`: write a network or an address, like `192.0.2.0/24` or `2001:db8::1`, or `unix`",
+        ),
+        (
+            "listen: [{ unix: s, allow: ['::1'] }]\npublic_url: https://a",
+            "1:28: a socket in the file system knows addresses only by `proxy_protocol`; remove `allow` and `deny`",
+        ),
         (
             "listen: [{ unix: s, mode: '0060' }]\npublic_url: https://a",
             "1:27: `mode`: write permissions as `chmod` takes them, in quotes and with those of the owner, like `\"0660\"`",
@@ -253,6 +281,11 @@ fn each_mistake_has_its_place_and_its_words() {
             "3:13: `public_url`: an origin ends behind its host and port; remove the path, query or fragment",
         ),
         ("L\npublic_url: a.example.com", "3:13: `public_url`: write an origin like `https://agents.example.com`"),
+        (
+            "L\ntrusted_proxies: [10.0.0.1/8]",
+            "3:19: an item of `trusted_proxies`: `10.0.0.1/8` has bits behind its prefix; write `10.0.0.0/8`",
+        ),
+        ("L\nbodies: { min_rate: 2GiB }", "3:21: `min_rate` is `2GiB`; it must be from 0B to 1GiB"),
         ("L\npolicies: ''", "3:11: `policies`: write a path, like `policies/`"),
         ("L\ntoken_keys: []", "3:13: `token_keys` must list a key; without it, one is made and kept with the state"),
         ("L\ntoken_keys: [{ id: a }]", "3:14: a key needs `secret_env` or `secret_file`"),
