@@ -71,9 +71,21 @@ fn ambiguous() -> Vec<(&'static str, String)> {
         ("two codings", post(&["Transfer-Encoding: gzip, chunked"], &chunked)),
         ("the coding twice", post(&["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"], &chunked)),
         ("a coding with a tab", post(&["Transfer-Encoding: \tx-chunked"], &chunked)),
+        (
+            "a coding in an older version",
+            post(&["Transfer-Encoding: chunked"], &chunked).replace("HTTP/1.1", "HTTP/1.0"),
+        ),
+        ("a vertical tab before a length", post(&[&format!("Content-Length: \u{b}{}", BODY.len())], BODY)),
+        ("a length's name with a space", post(&[&format!("Content-Length : {}", BODY.len())], BODY)),
+        ("the body of a GET", format!("{}hello", get("/bank", &["Host: gateway", "Content-Length: 5"]))),
+        (
+            "one in chunks",
+            format!("{}5\r\nhello\r\n0\r\n\r\n", get("/bank", &["Host: gateway", "Transfer-Encoding: chunked"])),
+        ),
         ("a coding's name with a space", post(&["Transfer-Encoding : chunked"], &chunked)),
         ("no host", get("/bank", &[])),
         ("two hosts", get("/bank", &["Host: gateway", "Host: other"])),
+        ("a host of spaces", get("/bank", &["Host:  \t "])),
         ("an empty host", get("/bank", &["Host:"])),
         ("an upgrade", get("/bank", &["Host: gateway", "Connection: Upgrade", "Upgrade: websocket"])),
         (
@@ -83,9 +95,12 @@ fn ambiguous() -> Vec<(&'static str, String)> {
         ("two signatures", get("/bank", &["Host: gateway", "X-SignalWire-Signature: a", "X-SignalWire-Signature: b"])),
         ("two authorizations", get("/bank", &["Host: gateway", "Authorization: Basic YTpi"])),
         ("absolute form", get("http://127.0.0.1/bank", &host)),
+        ("absolute form of the same host", get("http://gateway/bank", &host)),
+        ("absolute form with a user", get("http://a:b@gateway/bank", &host)),
         ("another host's absolute form", get("http://other.example.com/bank", &host)),
         ("authority form", format!("{}\r\n", head("CONNECT other.example.com:443 HTTP/1.1", &host))),
         ("asterisk form", format!("{}\r\n", head("OPTIONS * HTTP/1.1", &host))),
+        ("dot segments behind slashes", get("//../bank", &host)),
         ("dot segments", get("/bank/../bank/debug", &host)),
         ("escaped dot segments", get("/bank/%2e%2E/debug", &host)),
         ("escaped slashes", get("/bank/..%2fdebug", &host)),
@@ -93,12 +108,19 @@ fn ambiguous() -> Vec<(&'static str, String)> {
         ("a backslash", get("/bank\\debug", &host)),
         ("a fragment", get("/bank#x", &host)),
         ("other than ASCII", get("/bank/\u{e9}", &host)),
+        ("other than ASCII in a header that is read", get("/bank", &["Host: gateway", "User-Agent: \u{e9}"])),
+        ("a line that is folded at first", get("/bank", &[" Host: other", "Host: gateway"])),
         ("a line that is folded", get("/bank", &["Host: gateway", "X-A: 1", " folded: 2"])),
         ("a name with a space", get("/bank", &["Host: gateway", "X A: 1"])),
         ("a lone carriage return", get("/bank", &["Host: gateway", "X-A: 1\rX-B: 2"])),
         ("a null byte", get("/bank", &["Host: gateway", "X-A: 1\0"])),
         ("lines that end in a line feed alone", get("/bank", &host).replace("\r\n", "\n")),
         ("one such line", get("/bank", &["Host: gateway", "X-A: 1\nX-B: 2"])),
+        ("no version", get("/bank", &host).replace(" HTTP/1.1", "")),
+        ("a version before", get("/bank", &host).replace("HTTP/1.1", "HTTP/0.9")),
+        ("a version between", get("/bank", &host).replace("HTTP/1.1", "HTTP/1.2")),
+        ("the next version", get("/bank", &host).replace("HTTP/1.1", "HTTP/2.0")),
+        ("http/2 without its handshake", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
         ("no HTTP", "nonsense\r\n\r\n".to_owned()),
         ("a later version", get("/bank", &host).replace("HTTP/1.1", "HTTP/3.0")),
     ]
@@ -117,6 +139,88 @@ fn what_two_servers_could_read_differently_is_refused() {
     // The same bytes in order are answered.
     let proper = post(&[&format!("Content-Length: {}", BODY.len())], BODY);
     assert_eq!(world.send(proper).map(|answer| answer.status), Some(200));
+}
+
+/// Bodies in chunks that aren't well-formed.
+fn broken_chunks() -> Vec<(&'static str, String)> {
+    let size = format!("{:x}", BODY.len());
+    let of = |before: &str, behind: &str, end: &str| format!("{before}{size}{behind}{BODY}{end}");
+    let end = "\r\n0\r\n\r\n";
+    vec![
+        ("a size with 0x", of("0x", "\r\n", end)),
+        ("a size with a sign", of("+", "\r\n", end)),
+        ("a space before a size", of(" ", "\r\n", end)),
+        ("a line feed alone behind a size", of("", "\n", end)),
+        ("no line end behind a chunk", of("", "\r\n", "0\r\n\r\n")),
+        ("a line feed alone behind a chunk", of("", "\r\n", "\n0\r\n\r\n")),
+        ("a chunk that is longer than its size", of("", "\r\n", "xx\r\n0\r\n\r\n")),
+        ("a size that overflows", format!("ffffffffffffffff0\r\n{BODY}{end}")),
+    ]
+}
+
+#[test]
+fn chunks_that_are_not_well_formed_never_reach_the_agent() {
+    let world = world(Sdk::Rust, "bodies: { timeout: 2s }", "");
+    let let_through = broken_chunks().into_iter().filter_map(|(what, chunks)| {
+        let before = world.tap.bytes().len();
+        let mut raw = world.connect();
+        raw.write(post(&["Transfer-Encoding: chunked"], &chunks));
+        raw.finish();
+        let is_refused = raw.read().is_none_or(|answer| (400..500).contains(&answer.status));
+        (!is_refused || world.tap.bytes().len() > before).then_some(what)
+    });
+    assert_eq!(let_through.collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+#[test]
+fn what_comes_in_chunks_is_the_last_of_its_connection() {
+    let world = world(Sdk::Rust, "", "");
+    let size = format!("{:x}", BODY.len());
+    for (what, chunks) in [
+        ("proper chunks", format!("{size}\r\n{BODY}\r\n0\r\n\r\n")),
+        // Others may see the end of the line in these, or no end of the body.
+        ("a line feed in an extension", format!("{size};a\nb\r\n{BODY}\r\n0\r\n\r\n")),
+        ("no size", format!("\r\n{BODY}\r\n0\r\n\r\n")),
+    ] {
+        let mut raw = world.connect();
+        raw.write(post(&["Transfer-Encoding: chunked"], &chunks));
+        assert!(raw.read().is_some(), "{what}");
+        world.tap.stays_silent(what, || {
+            raw.write(get("/bank", &["Host: gateway"]));
+            assert!(raw.is_closed(), "{what}");
+        });
+    }
+}
+
+#[test]
+fn methods_are_those_of_the_route_as_they_are_spelt() {
+    let world = world(Sdk::Rust, "", "");
+    for method in ["get", "Post", "TRACE", "PATCH", "PROPFIND", "OPTIONS", "CONNECT", "X"] {
+        let bytes = get("/bank", &["Host: gateway"]).replacen("GET", method, 1);
+        let answer = world.tap.stays_silent(method, || world.send(bytes));
+        // CONNECT has another form of target, and no route.
+        assert!(answer.as_ref().is_some_and(|answer| matches!(answer.status, 400 | 405)), "{method}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_target_is_decided_in_the_form_in_which_the_agent_sees_it() {
+    let world = world(Sdk::Rust, "", "expose: [{ path: /files/* }]");
+    for (sent, seen) in [("a b", "a%20b"), ("a\tb", "a%09b"), ("a\u{1}b", "a%01b"), ("a\rX-B: 2", "a%0DX-B:%202")] {
+        let before = world.tap.seen().len();
+        world.send(get(&format!("/bank/files/{sent}"), &["Host: gateway"])).expect("it is answered");
+        let targets = world.tap.seen()[before..].iter().map(|seen| seen.target.clone()).collect::<Vec<_>>();
+        assert_eq!(targets, [format!("/bank/files/{seen}")], "{sent:?}");
+    }
+}
+
+#[test]
+fn what_is_not_read_is_no_reason_to_refuse() {
+    let world = world(Sdk::Rust, "", "");
+    let answer = world.send(get("/bank", &["Host: gateway", "X-City: S\u{e3}o Paulo", "X_Real_IP: 203.0.113.7"]));
+    assert_eq!(answer.map(|answer| answer.status), Some(200));
+    let seen = world.tap.only();
+    assert_eq!((seen.header("x-city"), seen.header("x_real_ip")), (None, None));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::harness::{
 };
 
 /// What a client may claim about itself, its way, or the URL it means.
-const FORGED: [(&str, &str); 22] = [
+const FORGED: [(&str, &str); 25] = [
     ("X-Forwarded-Host", "other.example.com"),
     ("X-Forwarded-Proto", "https"),
     ("X-Forwarded-For", "203.0.113.7"),
@@ -31,6 +31,9 @@ const FORGED: [(&str, &str); 22] = [
     ("X-Rewrite-URL", "/bank/debug"),
     ("X-HTTP-Method-Override", "DELETE"),
     ("X-Real-IP", "203.0.113.7"),
+    ("X_Real_IP", "203.0.113.7"),
+    ("X_Forwarded_Host", "other.example.com"),
+    ("Transfer_Encoding", "chunked"),
     ("X-Remote-User", "admin"),
     ("Remote-User", "admin"),
     ("Cookie", "session=1"),

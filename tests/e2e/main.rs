@@ -32,6 +32,7 @@ mod retries;
 mod routes;
 mod settings;
 mod signatures;
+mod slow;
 mod streams;
 mod strict_json;
 mod tls;

@@ -1,7 +1,7 @@
 //! Reading a request's body: all of it, or a reason.
 
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{Method, header};
 use pingora_proxy::Session;
 use swaigate_core::{
     decide::Admitted,
@@ -31,10 +31,19 @@ struct Pace {
 ///
 /// # Errors
 /// [`Reason::BodyTooLarge`], [`Reason::BodyTimeout`], [`Reason::Overloaded`] or, if the client leaves,
-/// [`Reason::ClientGone`].
+/// [`Reason::ClientGone`]; [`Reason::BadRequest`] for the body of a GET, which many servers don't look for and read as the
+/// next request.
 pub(super) async fn read(session: &mut Session, app: &App, admitted: &Admitted) -> Result<Body, Reason> {
     if session.as_downstream_mut().is_body_empty() {
         return Ok(Body { bytes: Bytes::new(), _reserved: Reserved::default() });
+    }
+    if matches!(session.req_header().method, Method::GET | Method::HEAD) {
+        return Err(Reason::BadRequest);
+    }
+    if session.req_header().headers.contains_key(header::TRANSFER_ENCODING) {
+        // Where a chunk ends is not told alike everywhere (extensions with a line feed, sizes that are missing): what
+        // comes behind the last one must not be read as another request.
+        session.set_keepalive(None);
     }
     let budget = if admitted.route() == Route::Open { &app.strangers } else { &app.bodies };
     let pace = Pace { since: Instant::now(), least: app.body_rate };

@@ -37,7 +37,7 @@ pub(super) struct OwnedHead {
 /// # Errors
 /// [`Reason::HeaderTooLarge`], or [`Reason::BadRequest`] for framing that the agent may read differently: no or several
 /// hosts, a length and a transfer coding, lengths that are repeated, other codings than `chunked`, an upgrade, a target
-/// that isn't origin-form or isn't ASCII. Pingora 0.9.1 itself refuses lengths that differ, several hosts, and codings
+/// that isn't origin-form or isn't ASCII, and what isn't ASCII in a header that is read. Pingora 0.9.1 itself refuses lengths that differ, several hosts, and codings
 /// that don't end in `chunked`; it passes the rest, and drops a length beside a coding.
 pub(super) fn read(session: &Session, limits: &Connections, client: Option<IpAddr>) -> Result<OwnedHead, Reason> {
     let request = session.req_header();
@@ -55,7 +55,10 @@ pub(super) fn read(session: &Session, limits: &Connections, client: Option<IpAdd
     check_coding(headers, content_length)?;
     check_bytes(&session.as_downstream().to_h1_raw(), request.raw_path())?;
     let target = std::str::from_utf8(request.raw_path()).map_err(|_| Reason::BadRequest)?;
-    let copied = |name| headers.get(name).cloned();
+    let copied = |name: HeaderName| match headers.get(&name) {
+        Some(value) if value.to_str().is_err() => Err(Reason::BadRequest),
+        value => Ok(value.cloned()),
+    };
     Ok(OwnedHead {
         method: Method::parse(request.method.as_str()),
         target: target.to_owned(),
@@ -70,9 +73,9 @@ pub(super) fn read(session: &Session, limits: &Connections, client: Option<IpAdd
         envelope: Envelope {
             request: None,
             client,
-            content_type: copied(header::CONTENT_TYPE),
-            accept: copied(header::ACCEPT),
-            user_agent: copied(header::USER_AGENT),
+            content_type: copied(header::CONTENT_TYPE)?,
+            accept: copied(header::ACCEPT)?,
+            user_agent: copied(header::USER_AGENT)?,
             passed: Vec::new(),
         },
     })
