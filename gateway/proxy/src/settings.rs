@@ -388,7 +388,7 @@ impl Listener {
     /// Whether the two differ in what only a restart changes.
     pub fn is_other(&self, other: &Self) -> bool {
         let differ = self.insecure_plaintext != other.insecure_plaintext || self.tls.is_some() != other.tls.is_some();
-        differ || self.place != other.place
+        differ || self.place != other.place || self.access != other.access || self.proxies != other.proxies
     }
 }
 
