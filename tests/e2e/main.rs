@@ -20,6 +20,7 @@ mod examples;
 mod framing;
 mod functions;
 mod headers;
+mod http2;
 mod https;
 mod init_doctor;
 mod limits;

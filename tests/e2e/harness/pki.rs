@@ -109,6 +109,24 @@ impl Authority {
         http::client_with(tls)
     }
 
+    /// A connection by TLS on which this protocol is agreed upon.
+    pub(crate) fn connect(&self, address: SocketAddr, protocol: &str) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(self.certificate()).expect("it is a certificate"))
+            .expect("of authority");
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().expect("they are known");
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let mut socket = TcpStream::connect(address).expect("something listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
+        let mut connection = ClientConnection::new(Arc::new(config), ServerName::from(address.ip())).expect("a client");
+        connection.complete_io(&mut socket).expect("they agree");
+        assert_eq!(connection.alpn_protocol(), Some(protocol.as_bytes()));
+        StreamOwned::new(connection, socket)
+    }
+
     /// A handshake, and an answer to a request after it: only then has a server let a client in.
     pub(crate) fn greet(&self, address: SocketAddr, asking: Asking<'_>) -> std::io::Result<Greeting> {
         let mut roots = RootCertStore::empty();

@@ -19,8 +19,9 @@ use tracing::Level;
 
 use super::{
     Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Hsts, Listener, Log, LogFormat, Place,
-    Settings, Shutdown, TokenKey, fallbacks, is_loopback, key_ring, tls,
+    Settings, Shutdown, TokenKey, fallbacks, is_loopback, key_ring,
     peers::{Access, Peers, entrance, peers},
+    tls,
 };
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
