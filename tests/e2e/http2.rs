@@ -13,6 +13,7 @@ use crate::harness::{
     gateway::{Folder, GATEWAY_PASSWORD, GATEWAY_USER, Gateway, Policy},
     http::basic,
     pki::Authority,
+    until,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -58,9 +59,13 @@ impl World {
 
     /// The same after that.
     fn greet(&self) -> Client {
+        self.greet_with(&[])
+    }
+
+    fn greet_with(&self, settings: &[u8]) -> Client {
         let mut client = self.connect();
         client.write(PREFACE);
-        client.frame(SETTINGS, 0, 0, &[]);
+        client.frame(SETTINGS, 0, 0, settings);
         client
     }
 
@@ -180,6 +185,19 @@ fn requests_that_are_taken_back_end_a_connection_of_http_2() {
     let mut other = world.greet();
     other.ask(1, "GET", END_STREAM, &[]);
     assert!(other.read_until(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0).is_some());
+}
+
+#[test]
+fn an_answer_by_http_2_that_is_not_taken_is_waited_for_only_so_long() {
+    let world = world("bodies: { timeout: 500ms }\nconnections: { keepalive: 2s }");
+    // A window of no bytes: nothing but heads may be sent.
+    let mut client = world.greet_with(&[0, 4, 0, 0, 0, 0]);
+    client.ask(1, "GET", END_STREAM, &[]);
+    assert!(client.read_until(|frame| frame.kind == HEADERS).is_some());
+    assert!(client.read_until(|frame| frame.kind == RST_STREAM).is_some());
+    let is_lost = |record: &serde_json::Value| record["delivered"] == false;
+    until("it is recorded", || world.gateway.audit().into_iter().find(is_lost));
+    assert!(client.read_until(|_| false).is_none(), "nor is the connection kept for longer than an idle one");
 }
 
 #[test]
