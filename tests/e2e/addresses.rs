@@ -43,8 +43,10 @@ impl World {
         Some((raw, status))
     }
 
-    fn refused(&self, cause: &str) -> u64 {
-        self.gateway.metric(&format!("swaigate_connections_refused_total{{cause=\"{cause}\"}}"))
+    /// A client may see the end of its connection before it is counted.
+    fn wait_for_refusals(&self, cause: &str, count: u64) {
+        let series = format!("swaigate_connections_refused_total{{cause=\"{cause}\"}}");
+        until(cause, || (self.gateway.metric(&series) == count).then_some(()));
     }
 
     /// Who sent the last of so many requests, as the audit log has it.
@@ -77,7 +79,7 @@ fn a_listener_is_for_whom_it_says() {
     assert_eq!(world.ask(Ipv4Addr::new(127, 0, 4, 4), b""), Some(200));
     assert_eq!(world.ask(Ipv4Addr::new(127, 0, 2, 9), b""), None, "an address in both lists is denied");
     assert_eq!(world.ask(OTHER, b""), None);
-    assert_eq!(world.refused("denied"), 2);
+    world.wait_for_refusals("denied", 2);
     world.gateway.request("GET", "/bank").send().header("x-request-id").expect("other listeners are for all");
 }
 
@@ -94,15 +96,15 @@ fn a_proxy_says_for_whom_it_comes() {
     assert_eq!(world.last_client(3), PROXY.to_string());
 
     assert_eq!(world.ask(PROXY, b"PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\n"), None, "lists are about the client");
-    assert_eq!(world.refused("denied"), 1);
+    world.wait_for_refusals("denied", 1);
     assert_eq!(world.ask(PROXY, b""), None, "each connection needs a header");
     assert_eq!(world.ask(PROXY, b"PROXY TCP4 192.0.2.7\r\n"), None);
-    assert_eq!(world.refused("proxy_header"), 2);
+    world.wait_for_refusals("proxy_header", 2);
     assert_eq!(world.ask(OTHER, b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\n"), None, "not everybody is believed");
-    assert_eq!(world.refused("untrusted"), 1);
+    world.wait_for_refusals("untrusted", 1);
     let mut silent = Raw::connect_from(IpAddr::V4(PROXY), world.address);
     assert!(silent.is_closed());
-    assert_eq!(world.refused("slow"), 1);
+    world.wait_for_refusals("slow", 1);
     // One header, and one only.
     assert_eq!(world.ask(PROXY, b"PROXY UNKNOWN\r\nPROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\n"), Some(400));
 }
@@ -114,7 +116,7 @@ fn connections_are_counted_for_whom_a_proxy_comes() {
     let _held = world.keep(PROXY, &header(1)).expect("it is the first");
     let _other = world.keep(PROXY, &header(2)).expect("others have their own");
     assert_eq!(world.ask(PROXY, &header(1)), None);
-    assert_eq!(world.refused("address_full"), 1);
+    world.wait_for_refusals("address_full", 1);
 }
 
 #[test]

@@ -10,9 +10,10 @@ use crate::settings::{Log, LogFormat};
 /// Starts the process' own log, on standard error. `RUST_LOG` overrides its level.
 pub fn start(log: &Log) {
     let level = log.level.to_string().to_lowercase();
-    // Pingora's lower levels print header values and targets, and so passwords and tokens; its proxy and servers call each
-    // connection an error that a client breaks off, and rustls warns of what any stranger may send.
-    let quiet = "pingora=off,pingora_core=error,pingora_core::apps=off,pingora_proxy=off,rustls=error";
+    // Pingora's lower levels print header values and targets, and so passwords and tokens; it calls each connection an
+    // error that a client breaks off, and rustls warns of what any stranger may send.
+    let core = "pingora_core";
+    let quiet = format!("pingora=off,{core}=error,{core}::apps=off,pingora_proxy=off,rustls=error");
     let default = format!("{level},{quiet}");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log_to = std::io::stderr.with_max_level(Level::TRACE);
