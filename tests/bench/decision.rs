@@ -54,7 +54,8 @@ fn main() -> anyhow::Result<()> {
     ];
     let folder = tempfile::tempdir()?;
     let metrics = Arc::new(Metrics::new()?);
-    let (audit, writer) = audit::open(&folder.path().join("audit.jsonl"), 4096, &metrics)?;
+    let settings = settings::Audit { queue: 4096, ..settings::Audit::at(folder.path().join("audit.jsonl")) };
+    let (audit, writer) = audit::open(&settings, folder.path(), &metrics)?;
     let mut stages = policies.iter().map(|(_, rules)| Stage::new(rules, &audit)).collect::<anyhow::Result<Vec<_>>>()?;
     stages.iter_mut().try_for_each(|stage| stage.decide(DECISIONS))?;
 

@@ -9,7 +9,7 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`id`], [`json`], [`origin`], [`reason`], [`secret`], [`time`], [`verb`] | nouns |
-//! | 1 | [`argon2id`], [`keys`], [`lockout`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
+//! | 1 | [`argon2id`], [`chain`], [`keys`], [`lockout`], [`record`], [`sanitize`], [`yaml`] | what is done with one of them |
 //! | 2 | [`basic`], [`signature`], [`token`] | proofs |
 //! | 2 | [`code`], [`hours`], [`input`], [`pattern`], [`redact`], [`schema`], [`turns`] | what the rules of functions are made of |
 //! | 3 | [`call`], [`policy`], [`swml`] | what is said, and what is allowed |
@@ -28,6 +28,7 @@ pub mod time;
 pub mod verb;
 
 pub mod argon2id;
+pub mod chain;
 pub mod keys;
 pub mod lockout;
 pub mod record;

@@ -35,6 +35,9 @@ impl Admin {
         match path {
             "/healthz" => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
             "/readyz" if self.app.is_draining() => (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"shutting down\n".to_vec()),
+            "/readyz" if !self.app.audit.has_room() => {
+                (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"the audit log can't be written\n".to_vec())
+            }
             "/readyz" => (StatusCode::OK, TEXT, b"ready\n".to_vec()),
             "/version" => {
                 let body = concat!(r#"{"name":"swaigate","version":""#, env!("CARGO_PKG_VERSION"), "\"}\n");

@@ -1,52 +1,93 @@
-//! The audit log: one JSON line for each decision.
+//! The audit log: one JSON line for each decision, sealed so that it can't be rewritten later.
 //!
-//! The rule for when its queue is full: a request is forwarded only if its record has a place in the queue, so nothing
-//! reaches an agent unrecorded; that request is refused (`audit_full`). Records of refusals may fill three quarters of
-//! the queue and are dropped beyond that, counted in `swaigate_audit_dropped_total`, so that a flood of strangers can't
-//! take the places of real calls. A failed write is tried again until it succeeds; meanwhile the queue fills.
+//! **When its queue is full.** A request is forwarded only if its record has a place in the queue, so nothing reaches an
+//! agent unrecorded. Without a place it is refused (`audit_full`), at once or after some seconds (`audit.on_failure`).
+//! Records of refusals may fill three quarters of the queue and are dropped beyond that, counted in
+//! `swaigate_audit_dropped_total`, so that a flood of strangers can't take the places of real calls; and most of a flood is
+//! counted, not recorded ([`strangers`]). Changes of switches wait for a place and are never dropped.
+//!
+//! **When it can't be written.** A failed write is tried again until it succeeds, from the byte where it stopped; meanwhile
+//! the queue fills. It is told in the log, in `swaigate_audit_failing`, and by `/readyz` when there is no place left.
+//!
+//! **How it convicts.** [`swaigate_core::chain`] seals each record under a key that is gone then. What is needed to go on is
+//! kept beside the state ([`kept`]): it is written after the records have been synced (`audit.sync`), so a crash loses at
+//! most what came since, and says so in the record with which the next process begins. Who takes the machine gets the key
+//! of that moment: what was sealed since the last sync can be sealed anew with it, what is older can't. The end of a log
+//! can always be cut off; heads ([`heads`]) that are known elsewhere, and copies ([`sinks`]), show that.
 
 mod anomaly;
 mod change;
+mod file;
+mod heads;
 mod inputs;
-
-pub use inputs::hex;
+mod kept;
+mod line;
+mod sinks;
+mod strangers;
+mod writer;
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     net::IpAddr,
-    ops::ControlFlow,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-pub use anomaly::Anomaly;
-pub use change::{Action, Change};
-use serde::Serialize;
+use anyhow::Context;
+use arc_swap::ArcSwapOption;
 use swaigate_core::{
+    chain,
     id::{AgentName, RequestId},
-    record::{Facts, Medium, Repeat},
+    record::Facts,
     time::Timestamp,
-    verdict::{Decision, Reason, Route},
+    verdict::{Reason, Route},
 };
-use tokio::sync::mpsc::{self, OwnedPermit, Receiver, Sender};
+use tokio::{
+    runtime,
+    sync::{
+        mpsc::{self, OwnedPermit, Sender},
+        oneshot,
+    },
+    time::timeout,
+};
 
-use self::{anomaly::AnomalyLine, change::ChangeLine};
-use crate::{clock, metrics::Metrics};
+use self::{
+    file::{Found, LogFile},
+    kept::ChainFile,
+    sinks::Sinks,
+    strangers::Strangers,
+    writer::{Scribe, Times},
+};
+pub use self::{
+    anomaly::Anomaly,
+    change::{Action, Change},
+    heads::Head,
+    inputs::hex,
+};
+use crate::{
+    metrics::Metrics,
+    settings::{self, OnFailure},
+};
 
-/// How long a failed write waits before it is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+/// How long a request waits for a place, where it may wait.
+const BLOCK: Duration = Duration::from_secs(10);
 
-/// How long a record may wait for others to be written with.
-const GATHER: Duration = Duration::from_millis(5);
+/// The largest record that is taken from another process, in bytes.
+const MAX_FOREIGN: usize = 16 << 20;
 
 /// The queue's sending end.
 #[derive(Debug, Clone)]
 pub struct Audit {
     queue: Sender<Message>,
+    /// How long a request waits for a place.
+    patience: Duration,
+    strangers: Arc<Strangers>,
+    head: Arc<ArcSwapOption<Head>>,
     metrics: Arc<Metrics>,
 }
 
@@ -55,18 +96,27 @@ pub struct Audit {
 pub struct Writer {
     thread: JoinHandle<()>,
     queue: Sender<Message>,
+    is_ending: Arc<AtomicBool>,
 }
 
-#[derive(Debug)]
 enum Message {
     Record(Box<Entry>),
     Change(Box<Change>),
     Anomaly(Box<Anomaly>),
-    /// The file was moved away: go on in a new one.
+    /// A record of the process that had the log before.
+    Foreign(Vec<u8>),
+    /// The file may have been moved away: go on in a new one then.
     Reopen,
+    /// Another process goes on; what comes from now on is to be sent there.
+    HandOver(Box<dyn Write + Send>, oneshot::Sender<io::Result<()>>),
     /// Nothing that matters comes after this.
     End,
 }
+
+/// What is no record that another process has passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a record is an object of JSON, on one line and without a seal")]
+pub struct NoRecord;
 
 /// A place in the queue.
 #[derive(Debug)]
@@ -119,19 +169,94 @@ pub enum Event {
     LateAnswer,
 }
 
-/// Opens the log, makes its folder if there is none, and starts the writer. The file has mode 0600.
+/// Opens the log, makes its folder if there is none, and starts the writer. All files are for their owner only. The chain's
+/// key is kept in the other folder.
 ///
 /// # Errors
-/// If the file can't be opened.
-pub fn open(path: &Path, queue: usize, metrics: &Arc<Metrics>) -> io::Result<(Audit, Writer)> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+/// If the file can't be opened, the key not be read, or another process has it.
+pub fn open(settings: &settings::Audit, chain: &Path, metrics: &Arc<Metrics>) -> anyhow::Result<(Audit, Writer)> {
+    let (mut kept, mut state) = ChainFile::open(chain)?;
+    let path = &settings.path;
+    let opened = LogFile::open(path).and_then(|mut log| log.recover(&mut state).map(|found| (log, found)));
+    let (log, found) = opened.with_context(|| format!("{}: the audit log can't be opened", path.display()))?;
+    let after = state.ending.map_or("crash", kept::Ending::as_str);
+    tell_of_start(path, after, &state.chain, found);
+    state.chain.turn();
+    (state.length, state.ending) = (log.length(), None);
+    kept.write(&state, true).with_context(|| format!("{}: it can't be written", kept.path().display()))?;
+
+    let (queue, receiver) = mpsc::channel(settings.queue.max(4));
+    let strangers = Arc::new(Strangers::new(settings.strangers));
+    let (head, is_ending) = (Arc::new(ArcSwapOption::empty()), Arc::new(AtomicBool::new(false)));
+    let mut scribe = Scribe {
+        settings: settings.clone(),
+        log,
+        kept,
+        state,
+        strangers: Arc::clone(&strangers),
+        sinks: Sinks::start(&settings.sinks, metrics)?,
+        head: Arc::clone(&head),
+        metrics: Arc::clone(metrics),
+        is_behind: false,
+        is_ending: Arc::clone(&is_ending),
+        times: Times::new(),
+    };
+    scribe.open_section(after, Some(found.cut).filter(|cut| *cut > 0));
+    let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
+    let thread = thread::Builder::new().name("audit".to_owned());
+    let thread = thread.spawn(move || scribe.write_all(&runtime, receiver))?;
+    let writer = Writer { thread, queue: queue.clone(), is_ending };
+    let patience = match settings.on_failure {
+        OnFailure::Deny => Duration::ZERO,
+        OnFailure::Block => BLOCK,
+    };
+    Ok((Audit { queue, patience, strangers, head, metrics: Arc::clone(metrics) }, writer))
+}
+
+fn tell_of_start(path: &Path, after: &str, chain: &chain::Chain, found: Found) {
+    let (path, seq) = (path.display(), chain.head().seq);
+    if after == "crash" {
+        let Found { followed, cut, .. } = found;
+        tracing::warn!(%path, seq, followed, cut_bytes = cut, "the audit log was not ended in order; it goes on after record {seq}, and what wasn't on the disk is lost");
     }
-    let log = Log { path: path.to_owned(), out: BufWriter::new(open_file(path)?), metrics: Arc::clone(metrics) };
-    let (sender, receiver) = mpsc::channel(queue.max(4));
-    let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || log.write_all(receiver))?;
-    let writer = Writer { thread, queue: sender.clone() };
-    Ok((Audit { queue: sender, metrics: Arc::clone(metrics) }, writer))
+    if found.foreign > 0 {
+        tracing::error!(%path, lines = found.foreign, "the audit log holds lines that are not of its chain; `swaigate audit verify` tells which");
+    }
+}
+
+/// Makes the chain of a gateway that hasn't run yet, with its key in this folder. Says the verification key, which is
+/// written nowhere.
+///
+/// # Errors
+/// If there is a chain already, or it can't be written.
+pub fn make_chain(folder: &Path) -> anyhow::Result<chain::ChainKey> {
+    kept::make_chain(folder)
+}
+
+/// The head that is known to be on the disk, by the key that is kept in this folder; also while a gateway runs.
+///
+/// # Errors
+/// If the key can't be read.
+pub fn kept_head(folder: &Path) -> anyhow::Result<chain::Head> {
+    kept::look(folder).map(|state| state.chain.head())
+}
+
+/// All files of a log that are there, the oldest first.
+///
+/// # Errors
+/// If its folder can't be read.
+pub fn files(log: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = file::old_files(log)?;
+    files.extend(log.exists().then(|| log.to_owned()));
+    Ok(files)
+}
+
+/// Where the chain's key is kept: with the state, or, where a gateway keeps none, beside the log.
+pub fn chain_folder(settings: &settings::Settings) -> &Path {
+    match &settings.file {
+        Some(_) => &settings.state.path,
+        None => settings::folder_of(&settings.audit.path),
+    }
 }
 
 // === impl Audit ===
@@ -142,8 +267,28 @@ impl Audit {
         self.queue.clone().try_reserve_owned().ok().map(Slot)
     }
 
-    /// Records a request that was not forwarded, if there is room for such.
+    /// The same; where requests may wait for a place, some seconds later.
+    pub async fn place(&self) -> Option<Slot> {
+        let place = self.reserve();
+        if place.is_some() || self.patience.is_zero() {
+            return place;
+        }
+        let place = timeout(self.patience, self.queue.clone().reserve_owned()).await;
+        place.ok().and_then(Result::ok).map(Slot)
+    }
+
+    /// Whether there is a place.
+    pub fn has_room(&self) -> bool {
+        self.queue.capacity() > 0
+    }
+
+    /// Records a request that was not forwarded, if there is room for such. Of those of strangers most are counted.
     pub fn record_refusal(&self, entry: Entry) {
+        let is_strangers = entry.facts.user.is_none();
+        if is_strangers && !self.strangers.has_record(entry.client, entry.reason, entry.at) {
+            self.metrics.audit_counted.inc();
+            return;
+        }
         self.send_if_there_is_room(Message::Record(Box::new(entry)));
     }
 
@@ -159,9 +304,29 @@ impl Audit {
             self.metrics.audit_dropped.inc();
         }
     }
-}
 
-impl Audit {
+    /// Records what the process that had the log before has passed on ([`Writer::hand_over`]): one of its lines. It waits
+    /// for a place, so it is not for a thread that serves requests.
+    ///
+    /// # Errors
+    /// [`NoRecord`].
+    pub fn take_in(&self, line: &[u8]) -> Result<(), NoRecord> {
+        let line = line.trim_ascii();
+        let is_object = line.starts_with(b"{\"") && line.ends_with(b"}") && line.len() <= MAX_FOREIGN;
+        let is_json = || serde_json::from_slice::<&serde_json::value::RawValue>(line).is_ok();
+        if !is_object || line.contains(&b'\n') || !is_json() || chain::is_sealed(line) {
+            return Err(NoRecord);
+        }
+        // It fails only if the writer is gone, and then nothing is recorded any more.
+        let _ = self.queue.blocking_send(Message::Foreign(line.to_vec()));
+        Ok(())
+    }
+
+    /// The last record that was written, and whether it is known to be on the disk; nothing before the first.
+    pub fn head(&self) -> Option<Arc<Head>> {
+        self.head.load_full()
+    }
+
     /// Goes on in a new file, if the old one was moved away: for programs that rotate logs.
     pub fn reopen(&self) {
         if self.queue.try_send(Message::Reopen).is_err() {
@@ -170,6 +335,8 @@ impl Audit {
     }
 }
 
+// === impl Slot ===
+
 impl Slot {
     /// Records the request that the place was kept for.
     pub fn record(self, entry: Entry) {
@@ -177,232 +344,49 @@ impl Slot {
     }
 }
 
+// === impl Writer ===
+
 impl Writer {
-    /// Waits until all that was queued until now is written.
+    /// Waits until all that was queued until now is written and on the disk.
     pub fn finish(self) {
+        self.is_ending.store(true, Ordering::Relaxed);
         // Either fails only if the thread is gone, and then there is nothing to wait for.
         let _ = self.queue.blocking_send(Message::End);
         let _ = self.thread.join();
     }
-}
 
-// === writing ===
-
-struct Log {
-    path: PathBuf,
-    out: BufWriter<File>,
-    metrics: Arc<Metrics>,
-}
-
-impl Log {
-    fn write_all(mut self, mut queue: Receiver<Message>) {
-        while let Some(message) = queue.blocking_recv() {
-            if self.take(message).is_break() {
-                return;
-            }
-            // Waking this thread costs more than a record: what comes within a moment is written together.
-            thread::sleep(GATHER);
-            while let Ok(message) = queue.try_recv() {
-                if self.take(message).is_break() {
-                    return;
-                }
-            }
-            self.retrying(|out| out.flush());
-        }
-    }
-
-    fn take(&mut self, message: Message) -> ControlFlow<()> {
-        match message {
-            Message::Record(entry) => self.write(&Line::from(&*entry)),
-            Message::Change(change) => self.write(&ChangeLine::from(&*change)),
-            Message::Anomaly(anomaly) => self.write(&AnomalyLine::from(&*anomaly)),
-            Message::Reopen => self.reopen(),
-            Message::End => {
-                self.retrying(|out| out.flush());
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn reopen(&mut self) {
-        self.retrying(|out| out.flush());
-        match open_file(&self.path) {
-            Ok(file) => self.out = BufWriter::new(file),
-            Err(error) => {
-                tracing::error!(path = %self.path.display(), %error, "the audit log can't be opened again; the old file stays");
-            }
-        }
-    }
-
-    fn write(&mut self, line: &impl Serialize) {
-        let mut line = serde_json::to_vec(line).unwrap_or_default();
-        line.push(b'\n');
-        self.retrying(|out| out.write_all(&line));
-        self.metrics.audit_written.inc();
-    }
-
-    fn retrying(&mut self, write: impl Fn(&mut BufWriter<File>) -> io::Result<()>) {
-        while let Err(error) = write(&mut self.out) {
-            self.metrics.audit_errors.inc();
-            tracing::error!(path = %self.path.display(), %error, "the audit log can't be written; calls are refused when its queue is full");
-            thread::sleep(RETRY);
-        }
+    /// Lets another process go on with the log: writes and syncs all that was queued until now, and lets go of the files.
+    /// When this returns, that process can [`open`] them, and goes on in the same chain. Records that come here later are
+    /// written to `to`, a line each, for its [`Audit::take_in`]; [`Writer::finish`] ends that. It waits, so it is not for a
+    /// thread that serves requests.
+    ///
+    /// # Errors
+    /// If the end of the log can't be synced. The files are let go all the same.
+    pub fn hand_over(&self, to: Box<dyn Write + Send>) -> io::Result<()> {
+        let gone = || io::Error::other("the audit log's writer is gone");
+        let (done, is_done) = oneshot::channel();
+        self.queue.blocking_send(Message::HandOver(to, done)).map_err(|_| gone())?;
+        is_done.blocking_recv().map_err(|_| gone())?
     }
 }
 
-fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
-}
+// === impl Message ===
 
-/// A record as it is written. What was not learned is left out.
-#[derive(Serialize)]
-struct Line<'e> {
-    time: String,
-    event: &'static str,
-    request_id: String,
-    agent: Option<&'e str>,
-    route: &'static str,
-    method: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'e str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    function: Option<&'e str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    call_id: Option<&'e str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caller: Option<&'e str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caller_digest: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    caller_disagrees: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    called: Option<&'e str>,
-    decision: &'static str,
-    reason: &'static str,
-    status: u16,
-    delivered: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decided_us: Option<u64>,
-    gateway_us: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<&'e serde_json::value::RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    within: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    ends_call: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    permitted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inputs: Option<inputs::Line<'e>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    medium: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signature: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repeat: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schema: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    schema_unknown: bool,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    result: &'e [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    has_met: Option<bool>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    would_refuse: Vec<WouldRefuse>,
-    #[serde(skip_serializing_if = "is_zero")]
-    redacted: usize,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    not_mediated: Vec<NotMediated<'e>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    switch: Option<&'e str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<&'e str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'e str>,
-}
-
-#[derive(Serialize)]
-struct WouldRefuse {
-    rule: &'static str,
-    reason: &'static str,
-}
-
-// serde passes a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
-#[derive(Serialize)]
-struct NotMediated<'e> {
-    what: &'e str,
-    how: &'static str,
-}
-
-impl<'e> From<&'e Entry> for Line<'e> {
-    fn from(entry: &'e Entry) -> Self {
-        let facts = &entry.facts;
-        let unmediated = facts.unmediated.iter();
-        Self {
-            time: clock::rfc3339(entry.at),
-            event: entry.event.as_str(),
-            request_id: entry.request.to_string(),
-            agent: entry.agent.as_ref().map(AgentName::as_str),
-            route: entry.route.as_str(),
-            method: entry.method,
-            client: entry.client,
-            user: facts.user.as_deref(),
-            function: facts.function.as_deref(),
-            call_id: facts.call_id.as_deref(),
-            caller: facts.caller.as_deref(),
-            caller_digest: facts.caller_digest.map(|digest| digest.to_string()),
-            caller_disagrees: facts.caller_disagrees,
-            called: facts.called.as_deref(),
-            decision: Decision::from(entry.reason).as_str(),
-            reason: entry.reason.as_str(),
-            status: entry.status,
-            delivered: entry.delivered,
-            bytes: entry.bytes,
-            decided_us: entry.decided.map(micros),
-            gateway_us: micros(entry.gateway),
-            agent_us: entry.agent_time.map(micros),
-            arguments: facts.arguments.as_deref().and_then(|json| serde_json::from_str(json).ok()),
-            document: facts.document.map(|id| id.to_string()),
-            within: facts.within.map(|id| id.to_string()),
-            ends_call: facts.ends_call,
-            // What is passed on was permitted.
-            permitted: facts.permitted && entry.reason != Reason::Ok,
-            inputs: inputs::Line::of(&facts.inputs),
-            medium: Some(facts.medium).filter(|medium| *medium != Medium::Voice).map(Medium::as_str),
-            signature: facts.signature,
-            repeat: facts.repeat.map(Repeat::as_str),
-            schema: facts.schema.map(|digest| hex(&digest)),
-            schema_unknown: facts.schema_unknown,
-            result: &facts.result,
-            has_met: facts.has_met,
-            would_refuse: facts
-                .would_refuse
-                .iter()
-                .map(|seen| WouldRefuse { rule: seen.rule.as_str(), reason: seen.reason })
-                .collect(),
-            redacted: facts.redacted,
-            not_mediated: unmediated.map(|u| NotMediated { what: &u.what, how: u.how.as_str() }).collect(),
-            switch: facts.switch.as_deref(),
-            server: facts.server.as_deref(),
-            detail: facts.detail.as_deref(),
-        }
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Message::Record(_) => "Record",
+            Message::Change(_) => "Change",
+            Message::Anomaly(_) => "Anomaly",
+            Message::Foreign(_) => "Foreign",
+            Message::Reopen => "Reopen",
+            Message::HandOver(..) => "HandOver",
+            Message::End => "End",
+        })
     }
 }
+
+// === impl Event ===
 
 impl Event {
     fn as_str(self) -> &'static str {
@@ -419,124 +403,4 @@ fn micros(span: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use swaigate_core::switches::{Origin, Scope, Switch, SwitchId, Word};
-
-    use super::*;
-
-    fn entry(reason: Reason) -> Entry {
-        Entry {
-            event: Event::Request,
-            at: Timestamp(1_700_000_000_000),
-            request: RequestId([1; 12]),
-            agent: Some("bank".parse().unwrap()),
-            route: Route::Swaig,
-            method: "POST",
-            client: None,
-            reason,
-            status: 200,
-            delivered: true,
-            bytes: None,
-            decided: None,
-            gateway: Duration::from_micros(50),
-            agent_time: None,
-            facts: Facts { arguments: Some(r#"{"pin":"[REDACTED]"}"#.into()), ..Facts::default() },
-        }
-    }
-
-    #[test]
-    fn a_record_is_one_line_of_json_in_a_file_for_the_owner_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit/audit.jsonl");
-        let (audit, writer) = open(&path, 16, &Arc::new(Metrics::new().unwrap())).unwrap();
-        audit.reserve().unwrap().record(entry(Reason::Ok));
-        audit.record_refusal(entry(Reason::Limited));
-        writer.finish();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!((&lines[0]["decision"], &lines[0]["reason"]), (&"allow".into(), &"ok".into()));
-        assert_eq!((&lines[1]["decision"], &lines[1]["reason"]), (&"refuse".into(), &"limited".into()));
-        assert_eq!(lines[0]["arguments"]["pin"], "[REDACTED]");
-        assert_eq!(lines[0]["time"], "2023-11-14T22:13:20.000Z");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn the_operators_page_explains_every_field() {
-        let page = include_str!("../../../policies/README.md");
-        let (_, page) = page.split_once("# The audit log").unwrap();
-        for source in [include_str!("audit.rs"), include_str!("audit/inputs.rs")] {
-            let (_, line) = source.split_once("struct Line<").unwrap();
-            let (line, _) = line.split_once("\n}").unwrap();
-            let names =
-                line.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": ")).map(|(name, _)| name);
-            let names: Vec<_> = names.collect();
-            assert!(names.len() > 5, "{names:?}");
-            for name in names {
-                assert!(page.contains(&format!("`{name}`")), "policies/README.md lacks `{name}`");
-            }
-        }
-    }
-
-    #[test]
-    fn a_log_that_was_moved_away_goes_on_in_a_new_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let [path, moved] = ["audit.jsonl", "audit.1.jsonl"].map(|name| folder.path().join(name));
-        let (audit, writer) = open(&path, 16, &Arc::new(Metrics::new().unwrap())).unwrap();
-        audit.record_refusal(entry(Reason::Limited));
-        std::fs::rename(&path, &moved).unwrap();
-        audit.reopen();
-        audit.record_refusal(entry(Reason::NotFound));
-        writer.finish();
-        let reasons = [moved, path].map(|path| std::fs::read_to_string(path).unwrap());
-        assert!(reasons[0].contains("limited") && reasons[1].contains("not_found"));
-    }
-
-    /// The queue without its writer: nothing is taken out.
-    fn stuck(capacity: usize) -> (Audit, Receiver<Message>) {
-        let (queue, receiver) = mpsc::channel(capacity);
-        (Audit { queue, metrics: Arc::new(Metrics::new().unwrap()) }, receiver)
-    }
-
-    #[test]
-    fn the_change_of_a_switch_waits_for_a_place_and_is_not_dropped() {
-        let (audit, mut receiver) = stuck(2);
-        let slots: Vec<_> = std::iter::from_fn(|| audit.reserve()).collect();
-        audit.record_change(Change {
-            at: Timestamp(1_700_000_000_000),
-            action: Action::On,
-            word: Word::new("ann", "card fraud").unwrap(),
-            switch: Arc::new(Switch {
-                id: SwitchId([1; 8]),
-                scope: Scope::Agent("bank".parse().unwrap()),
-                word: Word::new("ann", "card fraud").unwrap(),
-                since: Timestamp(1_700_000_000_000),
-                until: None,
-                origin: Origin::Operator,
-            }),
-        });
-        drop(slots);
-        let Some(Message::Change(change)) = receiver.blocking_recv() else { panic!("it is not there") };
-        assert_eq!(
-            serde_json::to_value(ChangeLine::from(&*change)).unwrap(),
-            serde_json::json!({ "time": "2023-11-14T22:13:20.000Z", "event": "switch", "action": "on",
-                "switch_id": "0101010101010101", "switch": "agent bank", "who": "ann", "why": "card fraud",
-                "origin": "operator", "since": "2023-11-14T22:13:20.000Z" })
-        );
-        assert_eq!(audit.metrics.audit_dropped.get(), 0);
-    }
-
-    #[test]
-    fn refusals_leave_a_quarter_of_the_queue_to_forwards() {
-        let (audit, _receiver) = stuck(8);
-        for _ in 0..100 {
-            audit.record_refusal(entry(Reason::CredentialsMissing));
-        }
-        assert_eq!(audit.metrics.audit_dropped.get(), 94);
-        let slots: Vec<_> = std::iter::from_fn(|| audit.reserve()).collect();
-        assert_eq!(slots.len(), 2, "then nothing is forwarded any more");
-    }
-}
+mod tests;

@@ -104,7 +104,7 @@ impl Gate {
         let alarms = decide::alarms(plan.agent(), plan.questions(), &answers);
         alarm::raise(&self.app, plan.agent(), alarms, ledger).await;
         let permit = decide::conclude(plan, answers, ledger.facts())?;
-        ledger.keep_place().map_err(|reason| permit.deny(reason))?;
+        ledger.keep_place().await.map_err(|reason| permit.deny(reason))?;
         let (agent, route) = (Arc::clone(permit.agent()), permit.route());
         let exchange = Exchange { permit, lead, policies, body, envelope: head.envelope };
         if exchange.permit.is_streamed() {

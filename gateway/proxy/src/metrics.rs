@@ -67,6 +67,11 @@ pub struct Metrics {
     pub audit_dropped: IntCounter,
     /// Failed writes of the audit log.
     pub audit_errors: IntCounter,
+    /// 1 while the audit log can't be written or synced.
+    pub audit_failing: IntGauge,
+    /// Requests of strangers that are counted in the audit log, and have no record of their own.
+    pub audit_counted: IntCounter,
+    audit_copies_lost: IntCounterVec,
 }
 
 /// What is measured of a finished request.
@@ -246,6 +251,16 @@ impl Metrics {
                 "Audit records of refusals that found the queue full.",
             )?,
             audit_errors: counter("swaigate_audit_errors_total", "Failed writes of the audit log.")?,
+            audit_failing: gauge("swaigate_audit_failing", "1 while the audit log can't be written or synced.")?,
+            audit_counted: counter(
+                "swaigate_audit_strangers_total",
+                "Requests of strangers that the audit log counts, without a record of their own.",
+            )?,
+            audit_copies_lost: counters(
+                "swaigate_audit_copies_lost_total",
+                "Audit records that could not be copied to a sink; the file has them.",
+                &["sink"],
+            )?,
             registry,
         })
     }
@@ -298,6 +313,11 @@ impl Metrics {
     /// Counts a request with wrong credentials.
     pub fn failed_authentication(&self, agent: &str) {
         self.failed_authentication.with_label_values(&[agent]).inc();
+    }
+
+    /// Counts a record that a sink of the audit log didn't get.
+    pub fn audit_copy_lost(&self, sink: &str) {
+        self.audit_copies_lost.with_label_values(&[sink]).inc();
     }
 
     /// Counts an anomaly.

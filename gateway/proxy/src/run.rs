@@ -102,8 +102,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new()?);
         metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
         reload::show_certificates(&metrics, &settings, &policies);
-        let (audit, writer) = audit::open(&settings.audit.path, settings.audit.queue, &metrics)
-            .with_context(|| format!("{}: the audit log can't be opened", settings.audit.path.display()))?;
+        let (audit, writer) = audit::open(&settings.audit, audit::chain_folder(&settings), &metrics)?;
         let policies = Arc::new(policies);
         let recorders = (audit.clone(), Arc::clone(&metrics));
         let switches = Board::open(operator.kept, is_held, &policies, recorders, clock::now())?;

@@ -135,8 +135,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Reason::AuditFull`].
-    pub(super) fn keep_place(&mut self) -> Result<(), Reason> {
-        self.slot = self.app.audit.reserve();
+    pub(super) async fn keep_place(&mut self) -> Result<(), Reason> {
+        self.slot = self.app.audit.place().await;
         if self.slot.is_some() { Ok(()) } else { Err(Reason::AuditFull) }
     }
 

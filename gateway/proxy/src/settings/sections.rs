@@ -44,10 +44,7 @@ pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Sec
     let policies = path(fields.take("policies"), folder, "policies");
     let token_keys = token_keys(fields.take("token_keys"), secrets);
     let state = fields.take("state").section(|fields| state(fields, folder));
-    let audit = fields.take("audit").section(|fields| Audit {
-        path: path(fields.take("path"), folder, "audit/audit.jsonl"),
-        queue: count(fields.take("queue"), 1..=1_000_000, 8192),
-    });
+    let audit = fields.take("audit").section(|fields| super::audit::audit(fields, folder));
     Some(Settings {
         policies,
         token_keys,
@@ -89,7 +86,7 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
         token_keys: Vec::new(),
         state: EmbeddedState::at(PathBuf::from("state")),
         failed_authentication: FailedAuthentication::default(),
-        audit: Audit { path: PathBuf::from("audit/audit.jsonl"), queue: 8192 },
+        audit: Audit::at(PathBuf::from("audit/audit.jsonl")),
         threads: default_threads(),
         connections: Connections::default(),
         bodies: Bodies::default(),
@@ -267,7 +264,7 @@ fn key_id(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn path(field: Field<'_>, folder: &Path, default: &str) -> PathBuf {
+pub(super) fn path(field: Field<'_>, folder: &Path, default: &str) -> PathBuf {
     let parsed = field.parse(|text| {
         if text.is_empty() || text.contains('\0') {
             Err("write a path, like `policies/`")
@@ -360,7 +357,7 @@ fn hsts(fields: &mut Fields<'_>) -> Hsts {
     }
 }
 
-fn count(field: Field<'_>, bounds: RangeInclusive<u64>, default: usize) -> usize {
+pub(super) fn count(field: Field<'_>, bounds: RangeInclusive<u64>, default: usize) -> usize {
     field.integer(bounds).and_then(|count| usize::try_from(count).ok()).unwrap_or(default)
 }
 
@@ -368,9 +365,9 @@ fn default_threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(1024)
 }
 
-const MOMENT: Duration = Duration::from_millis(10);
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const MOMENT: Duration = Duration::from_millis(10);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 impl Default for FailedAuthentication {
     fn default() -> Self {

@@ -85,7 +85,7 @@ fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
         without.failed_authentication,
         FailedAuthentication { rules: lockout::Rules { free: 5, delay, max_delay, forget }, max_addresses: 100_000 }
     );
-    assert_eq!(without.audit, Audit { path: "audit/audit.jsonl".into(), queue: 8192 });
+    assert_eq!(without.audit, Audit::at("audit/audit.jsonl".into()));
     let [header_timeout, keepalive, timeout, drain] = [10, 75, 30, 120].map(Duration::from_secs);
     let (max, max_head) = (10_000, 32 << 10);
     assert_eq!(
@@ -148,7 +148,7 @@ hsts: { max_age: 1h, include_subdomains: true }
             max_addresses: 19
         }
     );
-    assert_eq!(settings.audit, Audit { path: "/var/log/audit.jsonl".into(), queue: 1 });
+    assert_eq!(settings.audit, Audit { queue: 1, ..Audit::at("/var/log/audit.jsonl".into()) });
     assert_eq!(settings.threads, 3);
     assert_eq!(
         settings.connections,
