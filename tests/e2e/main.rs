@@ -15,6 +15,7 @@ mod detect;
 mod documents;
 mod emergency;
 mod endings;
+mod evidence;
 mod example_policies;
 mod examples;
 mod framing;

@@ -90,7 +90,8 @@ impl Play {
         });
         let cast = Cast { agents, public, knows_codes: true };
         let rehearsal = Rehearsal::new(cast, bounds, START).expect("policies without a mistake");
-        let settings = settings::Audit { queue: 1_000_000, strangers: 1_000_000, ..settings::Audit::at(log.to_owned()) };
+        let settings =
+            settings::Audit { queue: 1_000_000, strangers: 1_000_000, ..settings::Audit::at(log.to_owned()) };
         let chain = log.with_extension("state");
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let (audit, writer) = audit::open(&settings, &chain, &metrics).expect("a log");

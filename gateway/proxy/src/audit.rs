@@ -56,18 +56,18 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::{
+    anomaly::Anomaly,
+    change::{Action, Change},
+    heads::Head,
+    inputs::hex,
+};
 use self::{
     file::{Found, LogFile},
     kept::ChainFile,
     sinks::Sinks,
     strangers::Strangers,
     writer::{Scribe, Times},
-};
-pub use self::{
-    anomaly::Anomaly,
-    change::{Action, Change},
-    heads::Head,
-    inputs::hex,
 };
 use crate::{
     metrics::Metrics,

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    check::Check, demo, doctor::Doctor, emergency::Emergency, explain::Explain, init::Init, password, replay::Replay,
-    schema::Schema, signature::Questioned, start::Start, trial::Trial,
+    auditor::Auditor, check::Check, demo, doctor::Doctor, emergency::Emergency, explain::Explain, init::Init, password,
+    replay::Replay, schema::Schema, signature::Questioned, start::Start, trial::Trial,
 };
 
 /// A security reverse proxy for voice-AI agents.
@@ -43,6 +43,11 @@ enum Command {
         #[command(subcommand)]
         command: Emergency,
     },
+    /// Verify the audit log, and make and tell what that needs
+    Audit {
+        #[command(subcommand)]
+        command: Auditor,
+    },
     /// Print the JSON Schema of a file, for editors
     Schema {
         /// Which file
@@ -77,6 +82,7 @@ pub fn main() -> ExitCode {
             print!("{}", file.text());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Audit { command } => command.run(),
         Command::Emergency { command } => command.run().map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Command::HashPassword => password::hash().map(|()| ExitCode::SUCCESS),

@@ -14,7 +14,7 @@
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
 //! | 9 | [`client`], [`rehearsal`], [`start`] | a stranger's way to an agent, calls that are played, and `run` |
-//! | 10 | [`check`], [`demo`], [`doctor`], [`emergency`], [`explain`], [`init`], [`password`], [`replay`], [`schema`], [`signature`], [`trial`] | the other commands |
+//! | 10 | [`auditor`], [`check`], [`demo`], [`doctor`], [`emergency`], [`explain`], [`init`], [`password`], [`replay`], [`schema`], [`signature`], [`trial`] | the other commands |
 //! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `connection`, `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
@@ -23,6 +23,7 @@
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod auditor;
 pub mod check;
 pub mod cli;
 pub mod client;

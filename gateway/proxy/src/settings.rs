@@ -328,9 +328,7 @@ pub fn keys_of(text: &str) -> BTreeSet<String> {
 /// # Errors
 /// All mistakes in it, or why it can't be read.
 pub fn load_without_secrets(path: &Path) -> Result<Settings, Vec<Mistake>> {
-    let name = path.display().to_string();
-    let text = files::text(path).map_err(|error| vec![Mistake::of_file(&name, error)])?;
-    yaml::read(&name, &text, |fields| sections::settings(fields, files::folder_of(path), &files::AnySecrets))
+    load_with(path, &files::AnySecrets)
 }
 
 /// The settings without a file: the defaults, at these addresses, with paths in the current folder.

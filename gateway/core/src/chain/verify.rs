@@ -270,7 +270,10 @@ impl fmt::Display for Note {
                 match (after.as_str(), cut_bytes) {
                     ("crash", None) => f.write_str(": what wasn't on the disk by then is lost"),
                     ("crash", Some(bytes)) => {
-                        write!(f, ": what wasn't on the disk by then is lost, and {bytes} bytes of an unfinished record were cut off")
+                        write!(
+                            f,
+                            ": what wasn't on the disk by then is lost, and {bytes} bytes of an unfinished record were cut off"
+                        )
                     }
                     _ => Ok(()),
                 }

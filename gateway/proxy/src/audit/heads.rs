@@ -32,13 +32,7 @@ pub struct Head {
 
 impl Head {
     pub(super) fn new(head: chain::Head, file: &Path, at: Timestamp, on_disk: bool) -> Self {
-        Self {
-            time: clock::rfc3339(at),
-            file: file.to_owned(),
-            seq: head.seq,
-            head: head.to_string(),
-            on_disk,
-        }
+        Self { time: clock::rfc3339(at), file: file.to_owned(), seq: head.seq, head: head.to_string(), on_disk }
     }
 }
 

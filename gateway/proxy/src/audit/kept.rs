@@ -73,7 +73,8 @@ impl ChainFile {
     pub(super) fn open(folder: &Path) -> anyhow::Result<(Self, State)> {
         let path = folder.join("audit.chain");
         let place = || format!("{}: the key of the audit log", path.display());
-        if !path.try_exists().with_context(place)? {
+        let is_new = !path.try_exists().with_context(place)?;
+        if is_new {
             let (key, id) = new_key()?;
             let key_file = folder.join(format!("audit-{id}.key"));
             make_folder(folder).and_then(|()| write_key(&key_file, &key)).with_context(place)?;
@@ -84,7 +85,9 @@ impl ChainFile {
         lock(&file).with_context(place)?;
         let mut opened = Self { file, path: path.clone(), count: 0 };
         if let Some(state) = opened.read().with_context(place)? {
-            warn_of_keys(folder);
+            if !is_new {
+                warn_of_keys(folder);
+            }
             return Ok((opened, state));
         }
         drop(opened);
@@ -135,7 +138,10 @@ impl ChainFile {
 pub(super) fn make_chain(folder: &Path) -> anyhow::Result<ChainKey> {
     let path = folder.join("audit.chain");
     if path.try_exists()? {
-        bail!("{}: there is a chain already; with another one, what was written is no longer one chain", path.display());
+        bail!(
+            "{}: there is a chain already; with another one, what was written is no longer one chain",
+            path.display()
+        );
     }
     let (key, _) = new_key()?;
     make_folder(folder).and_then(|()| make(&path, &key)).with_context(|| format!("{}", path.display()))?;
@@ -193,7 +199,9 @@ fn lock(file: &File) -> anyhow::Result<()> {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error.into()),
             Err(TryLockError::WouldBlock) if Instant::now() < give_up => sleep(Duration::from_millis(20)),
-            Err(TryLockError::WouldBlock) => bail!("another process has it open: two gateways can't write one audit log"),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another process has it open: two gateways can't write one audit log")
+            }
         }
     }
 }
@@ -338,7 +346,8 @@ mod tests {
         file.write(&later, true).unwrap();
         let (path, after) = (file.path().to_owned(), fs::read(file.path()).unwrap());
         drop(file);
-        let (first, second) = (APART as usize * (file_place(&before, &after)), APART as usize * (1 - file_place(&before, &after)));
+        let (first, second) =
+            (APART as usize * (file_place(&before, &after)), APART as usize * (1 - file_place(&before, &after)));
         for (place, settled) in [(first, &before), (second, &after)] {
             for cut in 0..=PLACE {
                 let mut torn = settled.clone();
@@ -353,7 +362,8 @@ mod tests {
 
     /// Which place is written first: that of an even count is the first one.
     fn file_place(before: &[u8], _after: &[u8]) -> usize {
-        let count: u64 = std::str::from_utf8(before).unwrap_or_default().split(' ').nth(1).map_or(1, |c| c.parse().unwrap());
+        let count: u64 =
+            std::str::from_utf8(before).unwrap_or_default().split(' ').nth(1).map_or(1, |c| c.parse().unwrap());
         usize::try_from((count + 1) % 2).unwrap()
     }
 
@@ -367,9 +377,9 @@ mod tests {
         assert!(look(folder.path()).is_err());
         let (_file, other) = ChainFile::open(folder.path()).unwrap();
         assert_ne!(other.chain.head().chain, state.chain.head().chain);
-        let aside = fs::read_dir(folder.path()).unwrap().filter(|entry| {
-            entry.as_ref().unwrap().file_name().to_string_lossy().contains("damaged")
-        });
+        let aside = fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("damaged"));
         assert_eq!(aside.count(), 1);
     }
 

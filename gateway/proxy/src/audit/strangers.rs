@@ -184,8 +184,7 @@ mod tests {
     fn a_flood_from_everywhere_has_bounds() {
         let strangers = Strangers::new(1);
         let sources = MAX_SOURCES + 1000;
-        let recorded: usize =
-            (0..sources).map(|n| ask(&strangers, &format!("10.{}.{}.1", n / 256, n % 256), 2)).sum();
+        let recorded: usize = (0..sources).map(|n| ask(&strangers, &format!("10.{}.{}.1", n / 256, n % 256), 2)).sum();
         assert_eq!(recorded, AT_ONCE);
         assert_eq!(strangers.table().sources.len(), MAX_SOURCES);
         let told = strangers.due(START, true);

@@ -133,7 +133,10 @@ fn a_record_is_one_line_of_json_in_a_file_for_the_owner_only() {
     writer.finish();
     let lines = world.lines();
     assert_eq!(lines.len(), 3);
-    assert_eq!((&lines[0]["event"], &lines[0]["after"], &lines[0]["seq"]), (&"chain".into(), &"start".into(), &1.into()));
+    assert_eq!(
+        (&lines[0]["event"], &lines[0]["after"], &lines[0]["seq"]),
+        (&"chain".into(), &"start".into(), &1.into())
+    );
     assert_eq!((&lines[1]["decision"], &lines[1]["reason"]), (&"allow".into(), &"ok".into()));
     assert_eq!((&lines[2]["decision"], &lines[2]["reason"]), (&"refuse".into(), &"limited".into()));
     assert_eq!(lines[1]["arguments"]["pin"], "[REDACTED]");

@@ -220,7 +220,8 @@ impl Scribe {
 
     fn show_head(&self) {
         let head = self.here(self.log.path());
-        let is_shown = self.head.load().as_ref().is_some_and(|shown| (shown.seq, shown.on_disk) == (head.seq, head.on_disk));
+        let is_shown =
+            self.head.load().as_ref().is_some_and(|shown| (shown.seq, shown.on_disk) == (head.seq, head.on_disk));
         if !is_shown {
             self.head.store(Some(Arc::new(head)));
         }
@@ -262,12 +263,15 @@ impl Scribe {
     // === files ===
 
     fn rotate_if_due(&mut self) {
-        let Some(rotate) = self.settings.rotate.filter(|_| self.log.is_regular() && self.log.length() > 0) else { return };
+        let Some(rotate) = self.settings.rotate.filter(|_| self.log.is_regular() && self.log.length() > 0) else {
+            return;
+        };
         if self.times.rotation_failed.is_some_and(|at| at.elapsed() < ROTATE_AGAIN) {
             return;
         }
         let period = |at: u64, every: Duration| u128::from(at) / every.as_millis().max(1);
-        let is_over = rotate.every.is_some_and(|every| period(self.log.written().0, every) != period(clock::now().0, every));
+        let is_over =
+            rotate.every.is_some_and(|every| period(self.log.written().0, every) != period(clock::now().0, every));
         if self.log.length() < rotate.size && !is_over {
             return;
         }
