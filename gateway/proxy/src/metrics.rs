@@ -478,6 +478,7 @@ mod tests {
         metrics.anomaly("bank", "large_transfer");
         metrics.certificates([(Path::new("old.crt"), 5)].into_iter());
         metrics.certificates([(Path::new("tls.crt"), 1_800_000_000)].into_iter());
+        metrics.audit_copy_lost("syslog");
         let gauges = Gauges {
             cells: 3,
             bindings: 2,
@@ -516,6 +517,9 @@ mod tests {
             r#"swaigate_failed_authentication_total{agent="bank"} 1"#,
             "swaigate_locked_addresses 9",
             r#"swaigate_certificate_expiry_timestamp_seconds{file="tls.crt"} 1800000000"#,
+            "swaigate_audit_failing 0",
+            "swaigate_audit_strangers_total 0",
+            r#"swaigate_audit_copies_lost_total{sink="syslog"} 1"#,
             concat!(r#"swaigate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {
             assert!(text.contains(line), "{line}\nnot in\n{text}");

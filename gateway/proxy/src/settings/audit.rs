@@ -73,7 +73,9 @@ fn sink(text: &str) -> Result<SinkAt, String> {
         Some(("syslog+udp", address)) => server(address).map(SinkAt::SyslogUdp),
         Some(("syslog+tcp", address)) => server(address).map(SinkAt::SyslogTcp),
         Some(("syslog+unix", socket)) if socket.starts_with('/') => Ok(SinkAt::SyslogUnix(PathBuf::from(socket))),
-        _ => Err("a sink is `stdout`, `syslog+udp://host:514`, `syslog+tcp://host:601` or `syslog+unix:///dev/log`"
-            .to_owned()),
+        _ => {
+            Err("must be `stdout`, `syslog+udp://host:514`, `syslog+tcp://host:601` or `syslog+unix:///dev/log`"
+                .to_owned())
+        }
     }
 }

@@ -61,6 +61,15 @@ fn address(text: &str) -> SocketAddr {
 }
 
 #[test]
+fn rotation_and_syncing_have_defaults_and_words() {
+    let audit = |more: &str| settings(&format!("audit: {{ {more} }}")).audit;
+    let of_size = Rotate { size: 100 << 20, every: None, keep: None };
+    assert_eq!((audit("").rotate, audit("rotate: {}").rotate), (None, Some(of_size)));
+    assert_eq!((audit("sync: always").sync, audit("sync: never").sync), (Fsync::Always, Fsync::Never));
+    assert_eq!(audit(""), Audit::at("audit/audit.jsonl".into()));
+}
+
+#[test]
 fn absent_keys_have_their_defaults_which_are_those_without_a_file() {
     let mut with_file = settings("");
     assert!(with_file.file.take().unwrap().ends_with("gateway.yaml"));
@@ -109,7 +118,15 @@ trusted_proxies: [10.0.0.0/8, unix]
 token_keys: [{ id: new, secret_file: key.txt }, { id: old, secret_file: old.txt }]
 state: { embedded: { path: kept, max_cells: 16, max_calls: 17, max_facts: 19, max_watched: 20, max_answers: 18, max_answer_bytes: 64KiB } }
 failed_authentication: { free: 0, delay: 2s, max_delay: 3s, forget: 4s, max_addresses: 19 }
-audit: { path: /var/log/audit.jsonl, queue: 1 }
+audit:
+  path: /var/log/audit.jsonl
+  queue: 1
+  on_failure: block
+  sync: 20ms
+  rotate: { size: 64KiB, every: 1m, keep: 3 }
+  strangers: 2
+  heads: 3s
+  sinks: [stdout, 'syslog+udp://[::1]:514', 'syslog+tcp://logs.example.com:601', 'syslog+unix:///dev/log']
 threads: 3
 connections: { max: 5, max_per_address: 4, header_timeout: 1s, keepalive: 2s, max_head: 2KiB, max_headers: 9 }
 bodies: { budget: 64MiB, timeout: 2s, min_rate: 2KiB }
@@ -148,7 +165,24 @@ hsts: { max_age: 1h, include_subdomains: true }
             max_addresses: 19
         }
     );
-    assert_eq!(settings.audit, Audit { queue: 1, ..Audit::at("/var/log/audit.jsonl".into()) });
+    assert_eq!(
+        settings.audit,
+        Audit {
+            path: "/var/log/audit.jsonl".into(),
+            queue: 1,
+            sync: Fsync::Every(Duration::from_millis(20)),
+            on_failure: OnFailure::Block,
+            rotate: Some(Rotate { size: 64 << 10, every: Some(seconds(60)), keep: Some(3) }),
+            strangers: 2,
+            heads: seconds(3),
+            sinks: vec![
+                SinkAt::Stdout,
+                SinkAt::SyslogUdp("[::1]:514".to_owned()),
+                SinkAt::SyslogTcp("logs.example.com:601".to_owned()),
+                SinkAt::SyslogUnix("/dev/log".into()),
+            ],
+        }
+    );
     assert_eq!(settings.threads, 3);
     assert_eq!(
         settings.connections,
@@ -332,6 +366,19 @@ fn each_mistake_has_its_place_and_its_words() {
         (
             "L\nfailed_authentication: { max_addresses: 1 }",
             "3:41: `max_addresses` is 1; it must be from 16 to 10000000",
+        ),
+        (
+            "L\naudit: { sync: 2m }",
+            "3:16: `sync`: must be `always`, `never`, or the longest time that records may not be on the disk, from 10ms to 1m",
+        ),
+        ("L\naudit: { rotate: { every: 1s } }", "3:27: `every` is `1s`; it must be from 1m to 8784h"),
+        (
+            "L\naudit: { sinks: [syslog+udp://logs] }",
+            "3:18: an item of `sinks`: `logs` must be a host and a port, like `logs.example.com:514`",
+        ),
+        (
+            "L\naudit: { sinks: [kafka] }",
+            "3:18: an item of `sinks`: must be `stdout`, `syslog+udp://host:514`, `syslog+tcp://host:601` or `syslog+unix:///dev/log`",
         ),
         ("L\naudit: { queue: 0 }", "3:17: `queue` is 0; it must be from 1 to 1000000"),
         ("L\nthreads: 0", "3:10: `threads` is 0; it must be from 1 to 1024"),
