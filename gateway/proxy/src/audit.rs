@@ -182,7 +182,7 @@ pub fn open(settings: &settings::Audit, chain: &Path, metrics: &Arc<Metrics>) ->
     let after = state.ending.map_or("crash", kept::Ending::as_str);
     tell_of_start(path, after, &state.chain, found);
     state.chain.turn();
-    (state.length, state.ending) = (log.length(), None);
+    (state.file, state.length, state.ending) = (log.number(), log.length(), None);
     kept.write(&state, true).with_context(|| format!("{}: it can't be written", kept.path().display()))?;
 
     let (queue, receiver) = mpsc::channel(settings.queue.max(4));

@@ -8,7 +8,10 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use swaigate_core::{chain::Chain, time::Timestamp};
+use swaigate_core::{
+    chain::{Chain, number_of},
+    time::Timestamp,
+};
 
 use super::kept::State;
 
@@ -32,7 +35,7 @@ pub(super) struct LogFile {
 }
 
 /// What was found in the file after the last record that was known to be on the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Found {
     /// How many records the chain has followed.
     pub(super) followed: u64,
@@ -68,50 +71,29 @@ impl LogFile {
         })
     }
 
-    /// Lets the chain follow what was written after the state was, and cuts off a line that a crash has left unfinished.
+    /// Lets the chain follow what was written after the state was, and cuts off a line that a crash has left unfinished. It
+    /// is in this file, or in one beside it, if that was moved since.
     ///
     /// # Errors
     /// If it can't be read or cut.
     pub(super) fn recover(&mut self, state: &mut State) -> io::Result<Found> {
-        let mut found = Found { followed: 0, foreign: 0, cut: 0 };
-        if !self.is_regular || self.length == 0 {
-            return Ok(found);
+        if !self.is_regular {
+            return Ok(Found::default());
         }
-        let mut reader = BufReader::new(File::open(&self.path)?);
-        let from = if self.ends_a_line(&mut reader, state.length)? { state.length } else { 0 };
-        reader.seek(SeekFrom::Start(from))?;
-        let (last, mut end) = (state.chain.head().seq, from);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let length = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
-            if !line.ends_with(b"\n") && length < MAX_LINE {
-                break;
+        let mut moved = Found::default();
+        if state.file != self.number() && state.file != 0 {
+            if let Some(path) = beside(&self.path, state.file)? {
+                moved = follow(&path, state.length, &mut state.chain, false)?;
             }
-            end += length;
-            let is_known = swaigate_core::chain::number_of(&line).is_some_and(|seq| seq <= last);
-            match state.chain.follow(&line) {
-                true => found.followed += 1,
-                false if is_known => {}
-                false => found.foreign += 1,
-            }
+            state.length = 0;
         }
-        found.cut = self.length.saturating_sub(end);
-        if found.cut > 0 {
-            OpenOptions::new().write(true).open(&self.path)?.set_len(end)?;
-            self.length = end;
-        }
-        Ok(found)
-    }
-
-    fn ends_a_line(&self, reader: &mut BufReader<File>, length: u64) -> io::Result<bool> {
-        if length == 0 || length > self.length {
-            return Ok(length == 0);
-        }
-        let mut last = [0];
-        reader.seek(SeekFrom::Start(length - 1))?;
-        reader.read_exact(&mut last)?;
-        Ok(last == *b"\n")
+        let found = follow(&self.path, state.length, &mut state.chain, true)?;
+        self.length -= found.cut;
+        Ok(Found {
+            followed: moved.followed + found.followed,
+            foreign: moved.foreign + found.foreign,
+            cut: moved.cut + found.cut,
+        })
     }
 
     /// Adds a line to those that are written next.
@@ -180,7 +162,17 @@ impl LogFile {
 
     /// The length it has when all that was added is written.
     pub(super) fn length(&self) -> u64 {
-        self.length + (self.pending.len() - self.done) as u64
+        self.length + self.waiting() as u64
+    }
+
+    /// How many bytes aren't written yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.len() - self.done
+    }
+
+    /// The file's inode: it keeps that when it is moved.
+    pub(super) fn number(&self) -> u64 {
+        self.identity.1
     }
 
     pub(super) fn is_regular(&self) -> bool {
@@ -191,6 +183,61 @@ impl LogFile {
     pub(super) fn written(&self) -> Timestamp {
         self.written
     }
+}
+
+/// Follows a file from where it was so long. One that may be another's is cut only if it holds what was followed.
+fn follow(path: &Path, length: u64, chain: &mut Chain, is_the_log: bool) -> io::Result<Found> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let whole = reader.get_ref().metadata()?.len();
+    let from = if ends_a_line(&mut reader, length, whole)? { length } else { 0 };
+    reader.seek(SeekFrom::Start(from))?;
+    let (last, mut end, mut found) = (chain.head().seq, from, Found::default());
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
+        if !line.ends_with(b"\n") && length < MAX_LINE {
+            break;
+        }
+        end += length;
+        let is_known = number_of(&line).is_some_and(|seq| seq <= last);
+        match chain.follow(&line) {
+            true => found.followed += 1,
+            false if is_known => {}
+            false => found.foreign += 1,
+        }
+    }
+    if !is_the_log && found.followed == 0 {
+        return Ok(Found::default());
+    }
+    found.cut = whole.saturating_sub(end);
+    if found.cut > 0 {
+        OpenOptions::new().write(true).open(path)?.set_len(end)?;
+    }
+    Ok(found)
+}
+
+/// Whether a line ends there.
+fn ends_a_line(reader: &mut BufReader<File>, length: u64, whole: u64) -> io::Result<bool> {
+    if length == 0 || length > whole {
+        return Ok(length == 0);
+    }
+    let mut last = [0];
+    reader.seek(SeekFrom::Start(length - 1))?;
+    reader.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+/// The file of this inode in the same folder.
+fn beside(path: &Path, inode: u64) -> io::Result<Option<PathBuf>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.metadata().is_ok_and(|about| about.is_file() && about.ino() == inode) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
 }
 
 fn identity(about: &Metadata) -> (u64, u64) {

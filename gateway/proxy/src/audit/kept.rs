@@ -46,7 +46,8 @@ pub(super) struct ChainFile {
 pub(super) struct State {
     /// The chain after the last record that is known to be on the disk.
     pub(super) chain: Chain,
-    /// How long the log was with that record, in bytes.
+    /// The file that it is in (its inode), and how long that was with it, in bytes.
+    pub(super) file: u64,
     pub(super) length: u64,
     /// What ended it, if it was ended in order.
     pub(super) ending: Option<Ending>,
@@ -182,7 +183,7 @@ fn make(path: &Path, key: &ChainKey) -> io::Result<()> {
     let new = path.with_extension(format!("chain.{}", std::process::id()));
     let _ = fs::remove_file(&new);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    let state = State { chain: Chain::begin(key), length: 0, ending: Some(Ending::Made) };
+    let state = State { chain: Chain::begin(key), file: 0, length: 0, ending: Some(Ending::Made) };
     let mut made = ChainFile { file, path: path.to_owned(), count: 0 };
     made.write(&state, true)?;
     // Unless another process was quicker.
@@ -250,7 +251,7 @@ fn text(count: u64, state: &State) -> Secret {
     let chain = state.chain.to_text();
     let ending = state.ending.map_or("open", Ending::as_str);
     let mut text = zeroize::Zeroizing::new(Vec::with_capacity(PLACE));
-    text.extend_from_slice(format!("{FORM} {count} {} {ending} ", state.length).as_bytes());
+    text.extend_from_slice(format!("{FORM} {count} {} {} {ending} ", state.file, state.length).as_bytes());
     text.extend_from_slice(chain.expose());
     let sum = checksum(&text);
     text.extend_from_slice(format!(" {sum}").as_bytes());
@@ -264,11 +265,12 @@ fn parse(text: &[u8]) -> Option<(u64, State)> {
     if checksum(text.as_bytes()) != sum {
         return None;
     }
-    let mut words = text.strip_prefix(FORM)?.strip_prefix(' ')?.splitn(4, ' ');
-    let (count, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let mut words = text.strip_prefix(FORM)?.strip_prefix(' ')?.splitn(5, ' ');
+    let count = words.next()?.parse().ok()?;
+    let (file, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let ending = Ending::ALL.into_iter().find(|ending| Some(ending.as_str()) == words.clone().next());
     let chain = Chain::from_text(words.nth(1)?).ok()?;
-    Some((count, State { chain, length, ending }))
+    Some((count, State { chain, file, length, ending }))
 }
 
 fn checksum(text: &[u8]) -> String {
@@ -299,7 +301,7 @@ mod tests {
     fn sealed(state: &State, records: usize) -> State {
         let mut chain = state.chain.clone();
         (0..records).for_each(|_| chain.seal(&mut b"{\"a\":1}".to_vec()));
-        State { chain, length: 7, ending: None }
+        State { chain, file: 5, length: 7, ending: None }
     }
 
     #[test]

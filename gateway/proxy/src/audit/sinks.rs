@@ -10,7 +10,7 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,9 @@ const QUEUE: usize = 4096;
 
 /// How long after a failure nothing is tried.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the end of the process waits for lines that are on their way.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// How often failures are logged.
 const LOGGED: Duration = Duration::from_secs(60);
@@ -43,6 +46,7 @@ pub(super) struct Sinks(Vec<Line>);
 struct Line {
     name: &'static str,
     queue: SyncSender<Arc<[u8]>>,
+    thread: JoinHandle<()>,
     metrics: Arc<Metrics>,
 }
 
@@ -58,8 +62,9 @@ impl Sinks {
             let (queue, lines) = sync_channel(QUEUE);
             let (name, sink) = open(at);
             let of_thread = Arc::clone(metrics);
-            thread::Builder::new().name(format!("audit-{name}")).spawn(move || copy(name, sink, &lines, &of_thread))?;
-            Ok(Line { name, queue, metrics: Arc::clone(metrics) })
+            let thread = thread::Builder::new().name(format!("audit-{name}"));
+            let thread = thread.spawn(move || copy(name, sink, &lines, &of_thread))?;
+            Ok(Line { name, queue, thread, metrics: Arc::clone(metrics) })
         };
         places.iter().map(start).collect::<io::Result<_>>().map(Self)
     }
@@ -73,6 +78,23 @@ impl Sinks {
         for place in &self.0 {
             if place.queue.try_send(Arc::clone(&line)).is_err() {
                 place.metrics.audit_copy_lost(place.name);
+            }
+        }
+    }
+}
+
+impl Drop for Sinks {
+    /// Waits until what is on its way has arrived, but not for long.
+    fn drop(&mut self) {
+        let give_up = Instant::now() + LAST_LINES;
+        for Line { name, queue, thread, .. } in self.0.drain(..) {
+            // Its thread ends when nothing can come any more.
+            drop(queue);
+            while !thread.is_finished() && Instant::now() < give_up {
+                thread::sleep(Duration::from_millis(5));
+            }
+            if !thread.is_finished() {
+                tracing::error!(sink = name, "the last audit records could not be copied; they are in the file");
             }
         }
     }

@@ -234,6 +234,20 @@ fn open_again(state: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_file_that_was_moved_before_a_crash_is_followed_to_its_end() {
+    let world = World::new();
+    world.run(3);
+    let state = fs::read(world.state().join("audit.chain")).unwrap();
+    world.run(4);
+    // Somebody has moved the file, and the process was killed before it knew of that.
+    fs::rename(world.path(), world.path().with_file_name("audit-20231114T221320Z-9.jsonl")).unwrap();
+    fs::write(world.state().join("audit.chain"), open_again(&state)).unwrap();
+    world.run(1);
+    assert_eq!(world.sections(), ["start", "stop", "crash"]);
+    assert_eq!(world.verify().2.unwrap().seq, 11);
+}
+
+#[test]
 fn what_was_on_the_disk_and_is_gone_is_missed() {
     let world = World::new();
     world.run(5);
@@ -308,7 +322,7 @@ fn the_key_in_the_file_is_not_that_of_what_was_written() {
     world.settings.sync = Fsync::Always;
     let (audit, writer) = world.open();
     let state = || fs::read_to_string(world.state().join("audit.chain")).unwrap();
-    let key = || state().split(' ').nth(8).unwrap().to_owned();
+    let key = || state().split(' ').nth(9).unwrap().to_owned();
     let mut old = Vec::new();
     for number in 2..6 {
         audit.reserve().unwrap().record(entry(Reason::Ok));

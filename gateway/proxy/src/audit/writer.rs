@@ -50,6 +50,9 @@ const LOGGED: Duration = Duration::from_secs(10);
 /// How long a record may wait for others to be written with.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// How many bytes are gathered before they are written.
+const BATCH: usize = 1 << 20;
+
 /// How often the writer looks whether something is due, and the key is written where nothing is synced.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -134,7 +137,8 @@ impl Scribe {
     fn gather(&mut self, first: Message, queue: &mut Receiver<Message>) -> ControlFlow<Option<Successor>> {
         self.take(first)?;
         thread::sleep(GATHER);
-        while let Ok(message) = queue.try_recv() {
+        while self.log.waiting() < BATCH {
+            let Ok(message) = queue.try_recv() else { break };
             self.take(message)?;
         }
         ControlFlow::Continue(())
@@ -247,7 +251,7 @@ impl Scribe {
     fn keep(&mut self, ending: Option<Ending>) {
         let is_durable = self.settings.sync != Fsync::Never;
         self.times.kept = Instant::now();
-        self.state.length = self.log.length();
+        (self.state.file, self.state.length) = (self.log.number(), self.log.length());
         self.state.ending = ending;
         let synced = if is_durable { self.log.sync() } else { Ok(()) };
         match synced.and_then(|()| self.kept.write(&self.state, is_durable)) {
