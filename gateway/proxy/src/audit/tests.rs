@@ -79,8 +79,8 @@ impl World {
     }
 
     fn key(&self) -> ChainKey {
-        let names = fs::read_dir(self.state()).unwrap().map(|entry| entry.unwrap().path());
-        let key = names.filter(|path| path.extension().is_some_and(|extension| extension == "key")).next().unwrap();
+        let mut names = fs::read_dir(self.state()).unwrap().map(|entry| entry.unwrap().path());
+        let key = names.find(|path| path.extension().is_some_and(|extension| extension == "key")).unwrap();
         ChainKey::from_text(&Secret::new(fs::read(key).unwrap())).unwrap()
     }
 

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Write},
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -113,10 +113,10 @@ impl Scribe {
             let patience = self.patience();
             // `timeout` is made within the runtime, whose clock it needs.
             let received = runtime.block_on(async { timeout(patience, queue.recv()).await });
-            if let Ok(Some(message)) = received {
-                if let ControlFlow::Break(end) = self.gather(message, &mut queue) {
-                    return self.end(end, queue);
-                }
+            if let Ok(Some(message)) = received
+                && let ControlFlow::Break(end) = self.gather(message, &mut queue)
+            {
+                return self.end(end, queue);
             }
             self.tell_of_strangers(false);
             self.write();
@@ -288,7 +288,7 @@ impl Scribe {
             return;
         }
         self.times.rotation_failed = None;
-        self.tell_head(&self.log.path().with_file_name(&name));
+        self.tell_head(self.log.path().with_file_name(&name));
         self.begin_file("rotation");
         rotate.keep.into_iter().for_each(|keep| remove_old(self.log.path(), keep));
     }
@@ -320,18 +320,18 @@ impl Scribe {
     fn tell_head_if_due(&mut self) {
         let (at, seq) = self.times.told;
         if at.elapsed() >= self.settings.heads && seq != self.state.chain.head().seq {
-            self.tell_head(&self.log.path().to_owned());
+            self.tell_head(self.log.path().to_owned());
         }
     }
 
-    fn tell_head(&mut self, file: &Path) {
-        let head = self.here(file);
+    fn tell_head(&mut self, file: PathBuf) {
+        let head = self.here(&file);
         self.times.told = (Instant::now(), head.seq);
         tracing::info!(head = head.head, file = %file.display(), "the head of the audit log");
-        if self.log.is_regular() {
-            if let Err(error) = heads::append(self.log.path(), &head) {
-                tracing::warn!(%error, "the head of the audit log can't be written beside it");
-            }
+        if self.log.is_regular()
+            && let Err(error) = heads::append(self.log.path(), &head)
+        {
+            tracing::warn!(%error, "the head of the audit log can't be written beside it");
         }
     }
 
@@ -344,7 +344,7 @@ impl Scribe {
             self.keep(Some(if end.is_some() { Ending::Handover } else { Ending::Stop }));
         }
         if self.state.chain.head().seq != self.times.told.1 {
-            self.tell_head(&self.log.path().to_owned());
+            self.tell_head(self.log.path().to_owned());
         }
         let Some((to, done)) = end else { return };
         let (strangers, metrics) = (Arc::clone(&self.strangers), Arc::clone(&self.metrics));
