@@ -158,6 +158,30 @@ fn a_key_that_was_made_before_is_nowhere_on_the_machine() {
 }
 
 #[test]
+fn a_log_whose_key_was_lost_goes_on_in_another_chain() {
+    let mut gateway = start("audit: { rotate: { size: 64KiB } }");
+    fetch(&gateway, 150);
+    gateway.process.signal("TERM");
+    gateway.process.exit();
+    let first = gateway.folder.path("first");
+    fs::rename(key(&gateway.folder), &first).expect("the folder can be written");
+    fs::write(gateway.folder.path("state/audit.chain"), "damaged").expect("the folder can be written");
+    let gateway = gateway.follow();
+    let log = gateway.process.stderr();
+    assert!(log.contains("the key of the audit log is damaged: it was set aside"), "{log}");
+    fetch(&gateway, 150);
+    until("it is rotated again", || {
+        let names = fs::read_dir(gateway.folder.path("audit")).expect("it is there").flatten();
+        (names.filter(|entry| entry.file_name().to_string_lossy().starts_with("audit-")).count() >= 2).then_some(())
+    });
+    let (code, told) = verify(&gateway.folder, &["--config", "gateway.yaml"]);
+    assert!(code == 1 && told.contains("another chain goes on here"), "{told}");
+    let first = first.display().to_string();
+    let told = verifies(&gateway.folder, &["--config", "gateway.yaml", "--key", &first]);
+    assert!(told.contains("each as it was written"), "{told}");
+}
+
+#[test]
 fn a_gateway_that_is_killed_under_load_loses_nothing_that_was_on_the_disk() {
     let mut gateway = start("audit: { sync: 50ms }");
     for _ in 0..rounds() {
@@ -204,6 +228,8 @@ fn a_log_that_is_rotated_under_load_is_one_chain() {
     assert_eq!((names.len(), names[2].as_str()), (3, "audit.jsonl"), "{names:?}");
     let told = verifies(&gateway.folder, &["--config", "gateway.yaml"]);
     assert!(told.contains("after a rotation") && told.contains("the log begins with record"), "{told}");
+    let (code, told) = verify(&gateway.folder, &["--config", "gateway.yaml", "--from", "1"]);
+    assert!(code == 1 && told.contains("what was written before is missing"), "{told}");
     let size = fs::metadata(gateway.folder.path("audit").join(&names[0])).expect("it is there").len();
     assert!((64 << 10..80 << 10).contains(&size), "{size}");
 }
@@ -237,7 +263,7 @@ fn a_log_that_logrotate_has_moved_away_goes_on_in_a_new_file() {
     until("there is a new file", || gateway.folder.path("audit/audit.jsonl").exists().then_some(()));
     fetch(&gateway, 2);
     until("it is written", || (!log(&gateway.folder).is_empty() && last(&gateway.folder) == 6).then_some(()));
-    let told = verifies(&gateway.folder, &["audit/audit.jsonl", "audit/audit.jsonl.1"]);
+    let told = verifies(&gateway.folder, &["audit/audit.jsonl", "audit/audit.jsonl.1", "--from", "1"]);
     assert!(told.contains("after a reopen") && told.contains("6 records"), "{told}");
 }
 
@@ -348,8 +374,8 @@ fn a_full_disk_is_told_and_stops_calls_and_nothing_is_missing_when_there_is_room
     drop(file);
     fs::remove_file(&filler).expect("it is there");
     until("there is room again", || (gateway.metric("swaigate_audit_failing") == 0).then_some(()));
+    until("it is ready again", || (gateway.admin("/readyz").status == 200).then_some(()));
     fetch(&gateway, 1);
-    assert_eq!(gateway.admin("/readyz").status, 200);
     let told = verifies(&gateway.folder, &["--config", "gateway.yaml"]);
     assert!(told.contains("each as it was written"), "{told}");
 }

@@ -277,9 +277,9 @@ impl Audit {
         place.ok().and_then(Result::ok).map(Slot)
     }
 
-    /// Whether there is a place.
+    /// Whether there is a place, and somebody who writes.
     pub fn has_room(&self) -> bool {
-        self.queue.capacity() > 0
+        self.queue.capacity() > 0 && !self.queue.is_closed()
     }
 
     /// Records a request that was not forwarded, if there is room for such. Of those of strangers most are counted.

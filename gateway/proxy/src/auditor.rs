@@ -3,6 +3,7 @@
 mod report;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 use swaigate_core::{
     chain::{ChainKey, Head, Verifier, number_of},
     secret::Secret,
@@ -67,6 +69,9 @@ pub struct Verify {
     /// A head that is known from elsewhere (`audit head`, the gateway's log, a syslog server): the log must reach it
     #[arg(long, value_name = "HEAD")]
     expected_head: Option<Head>,
+    /// The log must begin with this record or an earlier one; 1: no file may have been removed [default: any]
+    #[arg(long, value_name = "NUMBER")]
+    from: Option<u64>,
     /// The gateway's file, on its machine: without FILES for their names, and for the head that it knows to be on the disk
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -142,9 +147,12 @@ impl Verify {
         let mut verifier = Verifier::new(&keys, expected);
         let mut report = Report::new(expected);
         let files = in_order(files)?;
+        if let (Some(from), Some(first)) = (self.from, files.first()) {
+            report.begins(from, first.number);
+        }
         let last = files.len().saturating_sub(1);
         for (number, file) in files.iter().enumerate() {
-            look_through(file, number == last, &mut verifier, &mut report)?;
+            look_through(&file.path, number == last, &mut verifier, &mut report)?;
         }
         report.end(&verifier);
         Ok(report)
@@ -161,18 +169,40 @@ fn key(path: &Path) -> anyhow::Result<ChainKey> {
     ChainKey::from_text(&Secret::new(bytes)).with_context(|| path.display().to_string())
 }
 
-/// By the numbers of their first records, whatever their names are. Empty ones say nothing.
-fn in_order(files: Vec<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
-    let mut numbered = Vec::new();
+/// A file with the first of its lines.
+struct Begun {
+    path: PathBuf,
+    chain: String,
+    time: String,
+    number: u64,
+}
+
+/// What says of a first line where it belongs. Nobody has looked at its MAC.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct First {
+    chain: String,
+    time: String,
+}
+
+/// One chain after the other, each by the numbers of its records, whatever the files' names are. Empty ones say nothing.
+fn in_order(files: Vec<PathBuf>) -> anyhow::Result<Vec<Begun>> {
+    let mut begun = Vec::new();
     for path in files {
-        let mut first = Vec::new();
-        open(&path)?.take(MAX_LINE).read_until(b'\n', &mut first).with_context(|| unreadable(&path))?;
-        if !first.is_empty() {
-            numbered.push((number_of(&first).unwrap_or_default(), path));
+        let mut line = Vec::new();
+        open(&path)?.take(MAX_LINE).read_until(b'\n', &mut line).with_context(|| unreadable(&path))?;
+        if !line.is_empty() {
+            let First { chain, time } = serde_json::from_slice(&line).unwrap_or_default();
+            begun.push(Begun { path, chain, time, number: number_of(&line).unwrap_or_default() });
         }
     }
-    numbered.sort();
-    Ok(numbered.into_iter().map(|(_, path)| path).collect())
+    let mut first: BTreeMap<String, String> = BTreeMap::new();
+    for Begun { chain, time, .. } in &begun {
+        let first = first.entry(chain.clone()).or_insert_with(|| time.clone());
+        *first = std::mem::take(first).min(time.clone());
+    }
+    begun.sort_by_cached_key(|file| (first.get(&file.chain).cloned(), file.chain.clone(), file.number));
+    Ok(begun)
 }
 
 fn look_through(path: &Path, is_last: bool, verifier: &mut Verifier, report: &mut Report) -> anyhow::Result<()> {

@@ -264,17 +264,18 @@ pub(super) fn old_name(path: &Path, now: Timestamp, chain: &Chain) -> String {
 pub(super) fn old_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (stem, extension) = parts(path);
-    let number = |name: &str| -> Option<u64> {
+    // By time first: another chain counts anew.
+    let order = |name: &str| -> Option<(String, u64)> {
         let rest = name.strip_prefix(&stem)?.strip_prefix('-')?.strip_suffix(&extension)?;
         let (time, number) = rest.split_once('-')?;
         let is_time = time.len() == 16 && time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'T' | b'Z'));
-        number.parse().ok().filter(|_| is_time)
+        Some((time.to_owned(), number.parse().ok()?)).filter(|_| is_time)
     };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if let Some(number) = entry.file_name().to_str().and_then(number) {
-            files.push((number, entry.path()));
+        if let Some(order) = entry.file_name().to_str().and_then(order) {
+            files.push((order, entry.path()));
         }
     }
     files.sort();

@@ -46,6 +46,13 @@ impl Report {
         notes.into_iter().for_each(|note| self.notes.add(place(), &note.to_string()));
     }
 
+    /// The log begins with this record, and should not do so later than with the other.
+    pub(super) fn begins(&mut self, wanted: u64, first: u64) {
+        if first > wanted {
+            self.faults.add(None, &format!("the log begins with record {first}: what was written before is missing"));
+        }
+    }
+
     /// The last line isn't whole.
     pub(super) fn unfinished(&mut self, file: &Path, line: u64, bytes: usize) {
         let what = format!("an unfinished record of {bytes} bytes: it is being written, or a crash has cut it");
