@@ -14,15 +14,9 @@ use crate::harness::{
 
 const SAID: &str = "This service is temporarily unavailable.";
 
-fn token(gateway: &Gateway) -> String {
-    fs::read_to_string(gateway.folder.path("state/admin.token")).expect("it is made at the start")
-}
-
 /// A request to the admin API, by whoever has its token.
 fn api(gateway: &Gateway, method: &'static str, path: &str, body: &Value) -> Request {
-    let request = Request::new(method, &format!("http://{}{path}", gateway.folder.admin));
-    let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-    Request { body, ..request.header("Authorization", &format!("Bearer {}", token(gateway))) }
+    gateway.api(method, path, body)
 }
 
 fn order(scope: Value) -> Value {
@@ -64,13 +58,7 @@ fn is_fetch_stopped(gateway: &Gateway, call: &Call) -> bool {
 
 /// The command as an operator types it: what it says, what it complains of, and whether it succeeds.
 fn emergency(gateway: &Gateway, arguments: &[&str]) -> (bool, String, String) {
-    let mut command = Command::new(PROGRAM);
-    command.arg("emergency").args(arguments).current_dir(gateway.folder.root.path());
-    // None of the gateway's secrets is in the operator's environment.
-    command.env_clear().env("USER", "ann");
-    let output = command.output().expect("it can be started");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it is text");
-    (output.status.success(), text(output.stdout), text(output.stderr))
+    gateway.operator(&[&["emergency"], arguments].concat())
 }
 
 #[test]
@@ -202,20 +190,9 @@ fn switches_outlive_a_restart_and_a_crash() {
 }
 
 #[test]
-fn a_file_that_is_damaged_or_anothers_is_an_error_and_not_an_empty_start() {
+fn a_file_that_another_gateway_has_is_an_error_and_not_an_empty_start() {
     let policy = Policy::of(Sdk::Rust.shared().address);
-    let folder = Folder::new("", &[&policy]);
-    fs::create_dir(folder.path("state")).expect("the folder can be written");
-    for damage in ["", "no database", &"x".repeat(8192)] {
-        fs::write(folder.path("state/swaigate.redb"), damage).expect("the folder can be written");
-        let (code, _, told) = folder.run_to_the_end(&["run", "--config", "gateway.yaml"]);
-        assert_eq!(code, Some(1), "{told}");
-        assert!(told.contains("state/swaigate.redb: the emergency switches can't be read"), "{told}");
-        assert!(told.contains("move it away"), "{told}");
-    }
-    fs::remove_file(folder.path("state/swaigate.redb")).expect("it is there");
-
-    let gateway = folder.start(&["run", "--config", "gateway.yaml"]);
+    let gateway = Folder::new("", &[&policy]).start(&["run", "--config", "gateway.yaml"]);
     let state = gateway.folder.path("state");
     let other = Folder::new(&format!("state: {{ embedded: {{ path: {} }} }}", state.display()), &[&policy]);
     let (code, _, told) = other.run_to_the_end(&["run", "--config", "gateway.yaml"]);
@@ -313,7 +290,7 @@ fn the_api_is_for_whoever_has_the_token_and_no_page_in_a_browser() {
         request.headers.clear();
         if authorization.is_empty() { request } else { request.header("Authorization", authorization) }
     };
-    let token = token(&gateway);
+    let token = gateway.kept_token("admin.token");
     let (cut, longer) = (format!("Bearer {}", &token[1..]), format!("Bearer {token}x"));
     for wrong in ["", "Bearer ", &cut, &longer, &format!("Basic {token}"), &token] {
         let started = Instant::now();
@@ -375,7 +352,7 @@ fn mistakes_change_nothing_and_say_what_is_meant() {
         ("DELETE", "/v1/switches", &word, 405),
         ("PUT", "/v1/switches", &word, 405),
         ("GET", "/v1/switches/0123456789abcdef", &Value::Null, 405),
-        ("GET", "/v1/agents", &Value::Null, 404),
+        ("GET", "/v1/nothing", &Value::Null, 404),
     ] {
         assert_eq!(api(&gateway, method, path, body).send().status, status, "{method} {path}");
     }
@@ -443,7 +420,7 @@ fn without_files_switches_are_in_memory_and_the_token_is_shown() {
         folder.start(&["run", "--upstream", &Sdk::Rust.shared().url(), "--listen", &listen, "--admin", &admin]);
     let token = until("the token is shown", || {
         let said = gateway.process.stdout();
-        let line = said.lines().find(|line| line.contains("the token for /v1/switches"))?;
+        let line = said.lines().find(|line| line.contains("the token for /v1/"))?;
         line.rsplit(' ').next().map(str::to_owned)
     });
     let list = Request::get(&format!("http://{admin}/v1/switches"));

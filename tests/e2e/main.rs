@@ -6,6 +6,7 @@
 mod harness;
 
 mod addresses;
+mod admin;
 mod broken;
 mod check;
 mod commands;
@@ -25,6 +26,7 @@ mod http2;
 mod https;
 mod init_doctor;
 mod limits;
+mod lockouts;
 mod records;
 mod redirects;
 mod refusals;
@@ -35,6 +37,7 @@ mod routes;
 mod settings;
 mod signatures;
 mod slow;
+mod state;
 mod streams;
 mod strict_json;
 mod tls;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use swaigate::{explain::Explanation, rehearsal::StandIns, run, settings};
+use swaigate::{explanation::Explanation, rehearsal::StandIns, run, settings};
 use swaigate_core::policy;
 
 /// What holds for a function of this policy.
@@ -12,7 +12,7 @@ fn explained(text: &str, function: &str) -> Explanation {
     fs::write(&path, text).expect("a policy");
     let agent = settings::load_policy(&path, &StandIns::default(), &run::seed().expect("a seed"), usize::MAX);
     let agent = agent.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-    Explanation::of(&agent, &function.parse().expect("a name"), Path::new("policies/bank.yaml"))
+    Explanation::of(&agent, &function.parse().expect("a name"))
 }
 
 /// The lines about a key, each as `place value`, with single spaces.
@@ -42,7 +42,7 @@ functions:
 
 #[test]
 fn each_value_is_told_with_the_line_that_says_it() {
-    let text = explained(POLICY, "transfer").text();
+    let text = explained(POLICY, "transfer").text_by(Path::new("policies/bank.yaml"));
     for (key, expected) in [
         ("publish", vec!["policies/bank.yaml:16:5 true"]),
         ("once", vec!["policies/bank.yaml:11:5 (functions.default) true"]),
@@ -72,9 +72,9 @@ fn each_value_is_told_with_the_line_that_says_it() {
 
 #[test]
 fn what_no_rule_is_for_is_told() {
-    let hook = explained(POLICY, "hangup_hook").text();
+    let hook = explained(POLICY, "hangup_hook").text_by(Path::new("policies/bank.yaml"));
     assert!(hook.contains("The platform calls it by itself"), "{hook}");
-    let other = explained(POLICY, "other").text();
+    let other = explained(POLICY, "other").text_by(Path::new("policies/bank.yaml"));
     assert!(other.contains("`functions.default` holds"), "{other}");
 }
 
@@ -82,8 +82,8 @@ fn what_no_rule_is_for_is_told() {
 #[test]
 fn every_key_of_a_function_is_told() {
     let all = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/keys/policy.yaml")).expect("a file");
-    let text = explained(POLICY, "transfer").text();
-    let json = explained(POLICY, "transfer").json();
+    let text = explained(POLICY, "transfer").text_by(Path::new("policies/bank.yaml"));
+    let json = explained(POLICY, "transfer").json_by(Path::new("policies/bank.yaml"));
     let keys = policy::keys_of(&all, &StandIns::default(), &run::seed().expect("a seed"));
     let of_functions: Vec<_> = keys.iter().filter_map(|key| key.strip_prefix("functions.*.")).collect();
     assert!(of_functions.len() > 20, "{keys:?}");

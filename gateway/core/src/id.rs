@@ -167,10 +167,33 @@ impl fmt::Display for CallerDigest {
     }
 }
 
+/// A text that is no digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 32 hex digits")]
+pub struct NoDigest;
+
+impl FromStr for CallerDigest {
+    type Err = NoDigest;
+
+    fn from_str(text: &str) -> Result<Self, NoDigest> {
+        let halves = text.split_at_checked(16).ok_or(NoDigest)?;
+        let (Some(first), Some(last)) = (eight_of_hex(halves.0), eight_of_hex(halves.1)) else { return Err(NoDigest) };
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(first.into_iter().chain(last)).for_each(|(place, byte)| *place = byte);
+        Ok(Self(bytes))
+    }
+}
+
 impl fmt::Debug for CallerDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         hex(&self.0, f)
     }
+}
+
+/// Reads eight bytes that [`hex`] wrote.
+pub(crate) fn eight_of_hex(text: &str) -> Option<[u8; 8]> {
+    let is_hex = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    u64::from_str_radix(text, 16).ok().filter(|_| is_hex).map(u64::to_be_bytes)
 }
 
 /// Writes bytes as lower-case hex digits.
@@ -184,6 +207,15 @@ pub(crate) fn hex(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written() {
+        let digest = CallerDigest(std::array::from_fn(|index| u8::try_from(index * 16).unwrap()));
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        for text in ["", "00", &"0".repeat(33), &"F".repeat(32), &"+15551230001".repeat(3)] {
+            assert_eq!(text.parse::<CallerDigest>(), Err(NoDigest), "{text}");
+        }
+    }
 
     #[test]
     fn names_are_bounded_and_plain() {

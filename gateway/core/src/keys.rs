@@ -173,6 +173,13 @@ impl KeyRing {
         &self.keys
     }
 
+    /// The digests that stand for a number: it is the same caller with `+` and without, and under each key.
+    pub fn callers(&self, number: &str) -> impl Iterator<Item = CallerDigest> {
+        let digits = number.trim_start_matches('+');
+        let spellings = [digits.to_owned(), format!("+{digits}")];
+        self.keys.iter().flat_map(move |key| spellings.each_ref().map(|number| key.caller(number)))
+    }
+
     /// The key that a token names, if it is still listed.
     pub fn find(&self, tag: KeyTag) -> Option<&Key> {
         self.keys.iter().find(|key| key.tag == tag)

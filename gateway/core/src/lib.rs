@@ -15,7 +15,7 @@
 //! | 3 | [`call`], [`policy`], [`swml`] | what is said, and what is allowed |
 //! | 4 | [`inventory`], [`switches`], [`verdict`] | what an agent's document holds, what is turned off, and the words for what happened |
 //! | 4 | [`lint`] | what is allowed in the files, and unwise |
-//! | 5 | [`route`] | what is asked for |
+//! | 5 | [`orders`], [`route`] | what people have ordered, and what is asked for |
 //! | 6 | [`decide`] | the decision |
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
@@ -56,6 +56,7 @@ pub mod lint;
 pub mod switches;
 pub mod verdict;
 
+pub mod orders;
 pub mod route;
 
 pub mod decide;

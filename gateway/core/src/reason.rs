@@ -31,6 +31,8 @@ reasons! {
     NotFound => "not_found",
     /// The endpoint isn't asked with this method.
     MethodNotAllowed => "method_not_allowed",
+    /// A person has locked the address out that it came from.
+    AddressLocked => "address_locked",
     /// The header block is larger than the gateway reads.
     HeaderTooLarge => "header_too_large",
     /// The framing or the target could be read differently by the agent.
@@ -54,6 +56,8 @@ reasons! {
     CredentialsUnchecked => "credentials_unchecked",
     /// Too many wrong credentials came from this address to check a password's hash now.
     CredentialsLocked => "credentials_locked",
+    /// A person has locked the user out whose name was sent.
+    UserLocked => "user_locked",
     /// The per-call credentials are not of the token's document, kind and call.
     CredentialsForeign => "credentials_foreign",
 
@@ -95,6 +99,8 @@ reasons! {
 
     /// An emergency switch is on for this agent, function or caller, or for all.
     Emergency => "emergency",
+    /// A person has locked the caller out.
+    CallerLocked => "caller_locked",
     /// A limit is reached.
     Limited => "limited",
     /// The caller, or all callers, have as many calls as the policy allows.
@@ -218,6 +224,7 @@ impl Reason {
             | Reason::CodeLocked => Cause::Policy,
             Reason::Ok
             | Reason::NotFound
+            | Reason::AddressLocked
             | Reason::MethodNotAllowed
             | Reason::HeaderTooLarge
             | Reason::BadRequest
@@ -230,6 +237,7 @@ impl Reason {
             | Reason::CredentialsWrong
             | Reason::CredentialsUnchecked
             | Reason::CredentialsLocked
+            | Reason::UserLocked
             | Reason::CredentialsForeign
             | Reason::SignatureMissing
             | Reason::SignatureWrong
@@ -245,6 +253,7 @@ impl Reason {
             | Reason::TokenMismatch
             | Reason::TokenForeignCall
             | Reason::Emergency
+            | Reason::CallerLocked
             | Reason::Internal => Cause::Else,
         }
     }

@@ -138,6 +138,8 @@ pub struct Facts {
     pub switch: Option<String>,
     /// Which server of the agent was asked last, if it has several.
     pub server: Option<Arc<str>>,
+    /// Who was locked out.
+    pub lockout: Option<String>,
     /// For the operator: what exactly was wrong. It holds no secret and no number.
     pub detail: Option<String>,
 }

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     call::Caller,
-    id::{AgentName, CallerDigest, FunctionName, hex},
+    id::{AgentName, CallerDigest, FunctionName, eight_of_hex, hex},
     keys::KeyRing,
     time::Timestamp,
 };
@@ -78,6 +78,8 @@ pub enum Origin {
     Environment,
     /// A rule that detects something.
     Detection,
+    /// The gateway itself: the switches of before couldn't be read, so that anything may have been turned off.
+    Recovery,
 }
 
 /// Who turns a switch, and why. Neither is empty, long or more than a line.
@@ -220,17 +222,13 @@ impl Switches {
     }
 }
 
-/// A number is the same caller with `+` and without, and under each key that may have made its digest.
 fn places(scope: &Scope, keys: &KeyRing) -> Vec<Place> {
     match scope {
         Scope::All => vec![Place::All],
         Scope::Agent(agent) => vec![Place::Agent(agent.clone())],
         Scope::Function(agent, function) => vec![Place::Function(agent.clone(), function.clone())],
         Scope::Caller(number, agent) => {
-            let digits = number.trim_start_matches('+');
-            let spellings = [digits.to_owned(), format!("+{digits}")];
-            let digests = keys.all().iter().flat_map(|key| spellings.each_ref().map(|number| key.caller(number)));
-            digests.map(|digest| Place::Caller(digest, agent.clone())).collect()
+            keys.callers(number).map(|digest| Place::Caller(digest, agent.clone())).collect()
         }
     }
 }
@@ -286,7 +284,7 @@ impl fmt::Display for Scope {
 
 impl Origin {
     /// Every origin.
-    pub const ALL: [Origin; 3] = [Origin::Operator, Origin::Environment, Origin::Detection];
+    pub const ALL: [Origin; 4] = [Origin::Operator, Origin::Environment, Origin::Detection, Origin::Recovery];
 
     /// Its name in audit records and in the admin API.
     pub fn as_str(self) -> &'static str {
@@ -294,6 +292,7 @@ impl Origin {
             Origin::Operator => "operator",
             Origin::Environment => "environment",
             Origin::Detection => "detection",
+            Origin::Recovery => "recovery",
         }
     }
 }
@@ -343,9 +342,7 @@ impl FromStr for SwitchId {
     type Err = NoSwitchId;
 
     fn from_str(text: &str) -> Result<Self, NoSwitchId> {
-        let is_hex = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_hex);
-        number.map(|number| Self(number.to_be_bytes())).ok_or(NoSwitchId)
+        eight_of_hex(text).map(Self).ok_or(NoSwitchId)
     }
 }
 

@@ -129,7 +129,8 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::BodyTooLarge => Client(413, "request body too large"),
         Reason::BodyTimeout => Client(408, "request body took too long"),
         Reason::ClientGone => Client(400, "request body incomplete"),
-        Reason::CredentialsMissing | Reason::CredentialsWrong => Client(401, "unauthorized"),
+        // Whoever guesses learns no more of a user that is locked out than of one that isn't there.
+        Reason::CredentialsMissing | Reason::CredentialsWrong | Reason::UserLocked => Client(401, "unauthorized"),
         Reason::CredentialsUnchecked => Client(503, "busy; try again"),
         Reason::CredentialsLocked => Client(429, "too many attempts; try again later"),
         Reason::BodyNotJson | Reason::BodyDuplicateKey | Reason::BodyTooDeep => {
@@ -137,7 +138,8 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         }
         Reason::FunctionMissing => Client(400, "no function is named"),
         Reason::ArgumentsDisagree => Client(400, "the arguments can be read in more than one way"),
-        Reason::CredentialsForeign
+        Reason::AddressLocked
+        | Reason::CredentialsForeign
         | Reason::SignatureMissing
         | Reason::SignatureWrong
         | Reason::UnsignedGet
@@ -150,6 +152,7 @@ fn telling(reason: Reason, say: &Sentences) -> Telling<'_> {
         Reason::TokenExpired => Caller(&say.expired, 403),
         Reason::CallEnded => Caller(&say.ended, 403),
         Reason::Emergency => Caller(&say.disabled, 503),
+        Reason::CallerLocked => Caller(&say.caller, 403),
         Reason::Limited => Caller(&say.limited, 429),
         Reason::TooManyCalls => Caller(&say.busy, 429),
         Reason::FunctionDenied => Caller(&say.disabled, 403),
@@ -386,6 +389,8 @@ mod tests {
                 (Reason::CredentialsMissing, 401),
                 (Reason::CredentialsWrong, 401),
                 (Reason::CredentialsLocked, 429),
+                (Reason::UserLocked, 401),
+                (Reason::AddressLocked, 403),
                 (Reason::TokenMissing, 403),
                 (Reason::TokenMismatch, 403),
                 (Reason::NotFound, 404),

@@ -1,5 +1,5 @@
-//! The operator's listener, on loopback: `/healthz`, `/readyz`, `/metrics`, `/version` for everybody on the machine, and
-//! `/v1/…` for whoever has the admin token.
+//! The operator's listener, on loopback or a Unix socket: `/healthz`, `/readyz`, `/metrics`, `/version` for everybody on the
+//! machine, and `/v1/…` for whoever has a token.
 
 mod api;
 
@@ -8,10 +8,9 @@ use std::{sync::Arc, time::Instant};
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora_core::{apps::http_app::ServeHttp, protocols::http::ServerSession};
-use swaigate_core::secret::Secret;
 
-use self::api::Api;
-use crate::{app::App, clock};
+use self::api::{Answer, Api, error, is_asked_directly};
+use crate::{app::App, clock, connection::Connection, reload::Bell, settings::AdminToken};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -22,10 +21,12 @@ pub struct Admin {
     api: Api,
 }
 
+// === impl Admin ===
+
 impl Admin {
-    /// For this gateway; whoever changes something has to know the token.
-    pub fn new(app: Arc<App>, token: Secret) -> Self {
-        Self { api: Api { app: Arc::clone(&app), token }, app }
+    /// For this gateway, and for whoever knows one of the tokens. Without a bell, there are no files to load again.
+    pub fn new(app: Arc<App>, tokens: Vec<AdminToken>, bell: Option<Bell>) -> Self {
+        Self { api: Api { app: Arc::clone(&app), tokens, bell }, app }
     }
 
     fn answer(&self, method: &Method, path: &str) -> (StatusCode, &'static str, Vec<u8>) {
@@ -44,7 +45,7 @@ impl Admin {
                 (StatusCode::OK, JSON, body.as_bytes().to_vec())
             }
             "/metrics" => self.metrics(),
-            _ => (StatusCode::NOT_FOUND, TEXT, b"/healthz /readyz /metrics /version /v1/switches\n".to_vec()),
+            _ => (StatusCode::NOT_FOUND, TEXT, b"/healthz /readyz /metrics /version /v1/openapi.json\n".to_vec()),
         }
     }
 
@@ -60,15 +61,22 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if let Some(connection) = Connection::of(session.digest()) {
+            connection.begins_request();
+        }
         // A body that nobody reads isn't read as the next request.
         session.set_keepalive(None);
         let request = session.req_header();
-        let is_head = request.method == Method::HEAD;
-        let (status, content_type, body) = if request.uri.path().starts_with("/v1/") {
-            let (status, body) = self.api.answer(session).await;
-            (status, JSON, body)
+        let (path, is_head) = (request.uri.path(), request.method == Method::HEAD);
+        // Probes ask under any name, and learn nothing that matters.
+        let is_probe = matches!(path, "/healthz" | "/readyz");
+        let (Answer { status, allow, body }, content_type) = if !is_probe && !is_asked_directly(request) {
+            (error(StatusCode::FORBIDDEN, "pages in a browser have no business here"), JSON)
+        } else if path.starts_with("/v1/") {
+            (self.api.answer(session).await, JSON)
         } else {
-            self.answer(&request.method, request.uri.path())
+            let (status, content_type, body) = self.answer(&request.method, path);
+            (Answer { status, allow: None, body }, content_type)
         };
         let length = body.len();
         let mut response = Response::new(if is_head { Vec::new() } else { body });
@@ -77,6 +85,9 @@ impl ServeHttp for Admin {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(allow) = allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
+            headers.insert(header::ALLOW, allow);
+        }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

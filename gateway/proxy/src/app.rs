@@ -2,6 +2,8 @@
 
 mod board;
 mod fleets;
+mod loads;
+mod recent;
 
 use std::{
     sync::{
@@ -19,17 +21,21 @@ use swaigate_core::{
     decide::Admitted,
     id::{AgentName, RequestId},
     policy::{Agent, Policies},
+    time::Timestamp,
     verdict::{Reply, Route},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::fleets::{digest, score};
 pub use self::{
-    board::{Board, Unchanged, Wanted},
-    fleets::{Due, Fleet, Fleets, NotNow, Station, Visit},
+    board::{Board, Unchanged, Wanted, WantedLock},
+    fleets::{Due, Fleet, Fleets, NotNow, Station, View, Visit},
+    loads::{Loaded, Loads},
+    recent::{Decided, EACH, Recent, Sieve},
 };
 use crate::{
     audit::Audit,
+    clock,
     metrics::Metrics,
     random::{self, NoRandomness},
     settings::{Connections, Hsts, Peers, STRANGERS_PART},
@@ -58,8 +64,14 @@ pub struct App {
     pub audit: Audit,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// What is turned off.
-    pub switches: Board,
+    /// What is turned off, and who is locked out.
+    pub board: Board,
+    /// The last decisions.
+    pub recent: Recent,
+    /// When the configuration was loaded.
+    pub loads: Loads,
+    /// When the gateway started.
+    pub started: Timestamp,
     /// Where wrong credentials came from.
     pub failures: FailedAttempts,
     /// Passwords that a hash has vouched for.
@@ -125,8 +137,8 @@ pub struct Parts {
     pub policies: Arc<Policies>,
     /// See [`App::state`].
     pub state: Box<dyn StateStore>,
-    /// See [`App::switches`].
-    pub switches: Board,
+    /// See [`App::board`].
+    pub board: Board,
     /// See [`App::failures`].
     pub failures: FailedAttempts,
     /// See [`App::audit`].
@@ -161,7 +173,10 @@ impl App {
             state: parts.state,
             audit: parts.audit,
             metrics: parts.metrics,
-            switches: parts.switches,
+            board: parts.board,
+            recent: Recent::default(),
+            loads: Loads::new(clock::now()),
+            started: clock::now(),
             failures: parts.failures,
             verified: Verified::default(),
             health: Health::default(),

@@ -58,7 +58,7 @@ use tokio::{
 
 pub use self::{
     anomaly::Anomaly,
-    change::{Action, Change},
+    change::{Action, Change, Changed},
     heads::Head,
     inputs::hex,
 };

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    auditor::Auditor, check::Check, demo, doctor::Doctor, emergency::Emergency, explain::Explain, init::Init, password,
-    replay::Replay, schema::Schema, signature::Questioned, start::Start, trial::Trial,
+    archive::State, auditor::Auditor, check::Check, demo, doctor::Doctor, emergency::Emergency, explain::Explain,
+    init::Init, lockout::Lockout, password, replay::Replay, schema::Schema, signature::Questioned, start::Start,
+    status::Status, trial::Trial,
 };
 
 /// A security reverse proxy for voice-AI agents.
@@ -48,6 +49,18 @@ enum Command {
         #[command(subcommand)]
         command: Auditor,
     },
+    /// Lock addresses, callers or users out of a running gateway at once, and let them in again
+    Lockout {
+        #[command(subcommand)]
+        command: Lockout,
+    },
+    /// Tell how a running gateway is, what is stopped and who is locked out
+    Status(Status),
+    /// Write down the switches and lockouts in force, and bring them back
+    State {
+        #[command(subcommand)]
+        command: State,
+    },
     /// Print the JSON Schema of a file, for editors
     Schema {
         /// Which file
@@ -84,6 +97,9 @@ pub fn main() -> ExitCode {
         }
         Command::Audit { command } => command.run(),
         Command::Emergency { command } => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Lockout { command } => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Status(status) => status.run().map(|()| ExitCode::SUCCESS),
+        Command::State { command } => command.run().map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Command::HashPassword => password::hash().map(|()| ExitCode::SUCCESS),
     };

@@ -90,6 +90,7 @@ pub struct Edge<A> {
     doors: Vec<Door>,
     hall: Arc<Hall<A>>,
     closing: Arc<watch::Sender<bool>>,
+    name: &'static str,
     threads: Option<usize>,
 }
 
@@ -130,7 +131,13 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     pub fn new(app: A, doors: Vec<Door>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let permits = Permits::new(limits.max, limits.max_per_address);
         let hall = Arc::new(Hall { app: Arc::new(app), limits, permits, metrics, warned: Mutex::default() });
-        Self { doors, hall, closing: Arc::new(watch::Sender::new(false)), threads: None }
+        Self { doors, hall, closing: Arc::new(watch::Sender::new(false)), name: "gateway", threads: None }
+    }
+
+    /// The same under another name, on so many threads and not on as many as the settings say.
+    #[must_use]
+    pub fn aside(self, name: &'static str, threads: usize) -> Self {
+        Self { name, threads: Some(threads), ..self }
     }
 
     /// What makes it accept no more, while open connections go on.
@@ -159,7 +166,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Edge<A> {
     }
 
     fn name(&self) -> &str {
-        "gateway"
+        self.name
     }
 
     fn threads(&self) -> Option<usize> {

@@ -1,15 +1,15 @@
 //! `swaigate emergency`: stops something at a running gateway, lets it go on, and tells what is stopped.
 
-mod operator;
-
-use std::{net::SocketAddr, path::PathBuf};
-
-use anyhow::Context;
+use anyhow::bail;
 use clap::{Args, Subcommand};
-use swaigate_core::switches::Word;
+use serde_json::json;
+use swaigate_core::switches::{Origin, Word};
+use ureq::http::Method;
 
-use self::operator::Operator;
-use crate::state::WrittenScope;
+use crate::{
+    operator::{Operator, Place, WordArguments},
+    state::{Written, WrittenScope},
+};
 
 /// What the command line says.
 #[derive(Debug, Subcommand)]
@@ -63,31 +63,6 @@ pub struct ScopeArguments {
     caller: Option<String>,
 }
 
-/// Whose word it is.
-#[derive(Debug, Args)]
-pub struct WordArguments {
-    /// Why, for the audit log and whoever comes after you
-    #[arg(long, value_name = "TEXT")]
-    why: String,
-    /// Who you are [default: $SUDO_USER or $USER]
-    #[arg(long, value_name = "NAME")]
-    who: Option<String>,
-}
-
-/// Which gateway is asked.
-#[derive(Debug, Args)]
-pub struct Place {
-    /// The file that `run` was given
-    #[arg(long, value_name = "FILE", default_value = "gateway.yaml")]
-    config: PathBuf,
-    /// The gateway's admin address [default: by --config]
-    #[arg(long, value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
-    /// The file with its admin token [default: by --config]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
 // === impl Emergency ===
 
 impl Emergency {
@@ -97,16 +72,12 @@ impl Emergency {
     /// If the gateway can't be asked, or doesn't do it.
     pub fn run(self) -> anyhow::Result<()> {
         match self {
-            Emergency::On { scope, span, word, place } => place.operator()?.turn_on(&scope.into(), span, &word.word()?),
-            Emergency::Off { scope, word, place } => place.operator()?.turn_off(&scope.into(), &word.word()?),
-            Emergency::Status { place } => place.operator()?.tell(),
+            Emergency::On { scope, span, word, place } => {
+                turn_on(&place.operator()?, &scope.into(), span, &word.word()?)
+            }
+            Emergency::Off { scope, word, place } => turn_off(&place.operator()?, &scope.into(), &word.word()?),
+            Emergency::Status { place } => tell(&place.operator()?),
         }
-    }
-}
-
-impl Place {
-    fn operator(self) -> anyhow::Result<Operator> {
-        Operator::new(&self.config, self.admin, self.token_file)
     }
 }
 
@@ -117,10 +88,57 @@ impl From<ScopeArguments> for WrittenScope {
     }
 }
 
-impl WordArguments {
-    fn word(self) -> anyhow::Result<Word> {
-        let of_environment = || ["SUDO_USER", "USER"].iter().find_map(|name| std::env::var(name).ok());
-        let who = self.who.or_else(of_environment).context("who are you? Say it with --who")?;
-        Ok(Word::new(&who, &self.why)?)
+/// Stops something, and tells what is stopped now.
+fn turn_on(operator: &Operator, scope: &WrittenScope, span: Option<String>, word: &Word) -> anyhow::Result<()> {
+    let scope = WrittenScope::of(&scope.scope()?);
+    let mut order = json!({ "scope": scope, "who": word.who(), "why": word.why() });
+    if let Some(span) = span {
+        order["for"] = span.into();
     }
+    let switch: Written = operator.ask(Method::POST, "/v1/switches", Some(&order))?;
+    println!("In force from the next request on: {}", switch.told());
+    tell(operator)
+}
+
+/// Lets something go on, and tells what is still stopped.
+fn turn_off(operator: &Operator, scope: &WrittenScope, word: &Word) -> anyhow::Result<()> {
+    let scope = scope.scope()?;
+    let of_scope = |switch: &Written| switch.scope.scope().is_ok_and(|other| other == scope);
+    let switches: Vec<Written> = list(operator)?.into_iter().filter(of_scope).collect();
+    if switches.is_empty() {
+        tell(operator)?;
+        bail!("no switch is on for exactly this: {scope}; nothing was changed");
+    }
+    let (held, free): (Vec<_>, Vec<_>) =
+        switches.into_iter().partition(|switch| switch.origin == Origin::Environment.as_str());
+    for switch in free {
+        let word = json!({ "who": word.who(), "why": word.why() });
+        let target = format!("/v1/switches/{}", switch.id);
+        let switch: Written = operator.ask(Method::DELETE, &target, Some(&word))?;
+        println!("Ended: {}", switch.told());
+    }
+    tell(operator)?;
+    if !held.is_empty() {
+        bail!(
+            "AGENT_EMERGENCY_MODE still stops everything: take it out of the gateway's environment and start the \
+             gateway again"
+        );
+    }
+    Ok(())
+}
+
+/// Tells what is stopped.
+fn tell(operator: &Operator) -> anyhow::Result<()> {
+    let (switches, door) = (list(operator)?, operator.door());
+    match switches.len() {
+        0 => println!("No emergency switch is on at {door}."),
+        1 => println!("1 emergency switch is on at {door}:"),
+        count => println!("{count} emergency switches are on at {door}:"),
+    }
+    switches.iter().for_each(|switch| println!("  {}", switch.told()));
+    Ok(())
+}
+
+fn list(operator: &Operator) -> anyhow::Result<Vec<Written>> {
+    operator.get("/v1/switches")
 }

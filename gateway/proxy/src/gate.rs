@@ -33,9 +33,9 @@ use pingora_proxy::{ProxyHttp, Session};
 use swaigate_core::{
     decide::{self, Admission, Admitted, AgentAnswer, Denial, Moment, Permit, Plan, Released},
     id::{DocumentId, RepeatKey},
+    orders::Orders,
     policy::Policies,
     record::Facts,
-    switches::Switches,
     time::Timestamp,
     verdict::{Reason, Reply, Route},
 };
@@ -88,7 +88,7 @@ impl Gate {
         let moment = moment(now, &admitted).map_err(|reason| admitted.deny(reason))?;
         let body = body::read(session, &self.app, &admitted).await.map_err(|reason| admitted.deny(reason))?;
         ledger.decides();
-        let plan = judge(admitted, &policies, self.app.switches.load(), &body, moment, ledger).await?;
+        let plan = judge(admitted, &policies, self.app.board.load(), &body, moment, ledger).await?;
         let request = plan.repeat();
         let lead = match repeat::take_part(&self.app, &plan).await {
             Part::Alone => None,
@@ -124,7 +124,8 @@ impl Gate {
     ) -> Result<Admitted, Denial> {
         let verified = |fingerprint: &_| self.app.verified.contains(fingerprint);
         let facts = ledger.facts();
-        let admission = guard(|| decide::admit(policies, &head.borrow(), now, verified, facts))
+        let orders = self.app.board.load();
+        let admission = guard(|| decide::admit(policies, &orders, &head.borrow(), now, verified, facts))
             .unwrap_or_else(|Panicked| Err(Denial::stranger(Reason::Internal)))?;
         let pending = match admission {
             Admission::Admitted(admitted) => {
@@ -237,7 +238,7 @@ impl Exchange {
 async fn judge(
     admitted: Admitted,
     policies: &Arc<Policies>,
-    switches: Arc<Switches>,
+    orders: Arc<Orders>,
     body: &Body,
     moment: Moment,
     ledger: &mut Ledger,
@@ -246,7 +247,7 @@ async fn judge(
     let has_slow_codes = admitted.route() == Route::Swaig && admitted.agent().functions.has_slow_codes();
     let (policies, bytes, mut facts) = (Arc::clone(policies), body.bytes(), std::mem::take(ledger.facts()));
     let work = move || {
-        let plan = guard(|| decide::judge(admitted, &policies, &switches, &bytes, &moment, &mut facts));
+        let plan = guard(|| decide::judge(admitted, &policies, &orders, &bytes, &moment, &mut facts));
         (plan, facts)
     };
     let size = if has_slow_codes { LARGE } else { body.len() };

@@ -46,9 +46,14 @@ pub fn ring(settings: &Settings) -> anyhow::Result<KeyRing> {
     Ok(KeyRing::new(vec![Key::new(GENERATED, &secret)?])?)
 }
 
-/// The file of the admin token, in the folder of the state.
+/// The file of the operator's token, in the folder of the state.
 pub fn admin_token_file(state: &Path) -> PathBuf {
     state.join("admin.token")
+}
+
+/// The file of the viewer's token, likewise.
+fn viewer_token_file(state: &Path) -> PathBuf {
+    state.join("viewer.token")
 }
 
 /// The token that is kept there, without the newline that an editor may have put behind it.
@@ -65,12 +70,15 @@ pub fn kept_admin_token(path: &Path) -> anyhow::Result<Secret> {
     Ok(token)
 }
 
-/// The token that is kept in the folder of the state, which is made if need be.
+/// The tokens that are kept in the folder of the state, which are made if need be: the operator's and the viewer's.
 ///
 /// # Errors
-/// If the kept one can't be read, or a new one not be written.
-pub fn admin_token(state: &Path) -> anyhow::Result<Secret> {
-    let path = admin_token_file(state);
+/// If a kept one can't be read, or a new one not be written.
+pub fn admin_tokens(state: &Path) -> anyhow::Result<[Secret; 2]> {
+    Ok([kept_or_made(admin_token_file(state))?, kept_or_made(viewer_token_file(state))?])
+}
+
+fn kept_or_made(path: PathBuf) -> anyhow::Result<Secret> {
     if path.try_exists().with_context(|| format!("{}: it can't be looked for", path.display()))? {
         return kept_admin_token(&path);
     }
@@ -135,16 +143,20 @@ mod tests {
     }
 
     #[test]
-    fn an_admin_token_is_made_once_and_kept_for_the_owner_only() {
+    fn admin_tokens_are_made_once_and_kept_for_the_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        let first = admin_token(&state).unwrap();
-        assert_eq!(admin_token(&state).unwrap().expose(), first.expose());
-        let path = admin_token_file(&state);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        for text in ["", "short", &"x ".repeat(30)] {
-            fs::write(&path, text).unwrap();
-            assert!(admin_token(&state).unwrap_err().to_string().contains("not an admin token"), "{text}");
+        let exposed = || admin_tokens(&state).unwrap().map(|token| token.expose().to_vec());
+        let first = exposed();
+        assert_eq!(exposed(), first);
+        assert_ne!(first[0], first[1]);
+        for path in [admin_token_file(&state), viewer_token_file(&state)] {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            for text in ["", "short", &"x ".repeat(30)] {
+                fs::write(&path, text).unwrap();
+                assert!(admin_tokens(&state).unwrap_err().to_string().contains("not an admin token"), "{text}");
+            }
+            fs::remove_file(path).unwrap();
         }
     }
 

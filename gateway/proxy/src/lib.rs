@@ -6,15 +6,15 @@
 //! |---|---|---|
 //! | 0 | [`clock`], [`random`] | the only readers of either |
 //! | 1 | [`settings`], [`state`] | what the operator says, and what is remembered |
-//! | 2 | [`keys`], [`log`], [`metrics`], [`tls`] | what is made of them |
+//! | 2 | [`explanation`], [`keys`], [`log`], [`metrics`], [`tls`] | what is made of them |
 //! | 3 | [`audit`] | what is written down |
 //! | 4 | [`app`] | what all requests share |
 //! | 5 | [`connection`], [`reload`], [`upstream`] | the ways of clients, and to files and agents |
 //! | 6 | [`admin`], [`gate`] | requests |
 //! | 7 | [`edge`] | connections |
 //! | 8 | [`run`] | the process |
-//! | 9 | [`client`], [`rehearsal`], [`start`] | a stranger's way to an agent, calls that are played, and `run` |
-//! | 10 | [`auditor`], [`check`], [`demo`], [`doctor`], [`emergency`], [`explain`], [`init`], [`password`], [`replay`], [`schema`], [`signature`], [`trial`] | the other commands |
+//! | 9 | [`client`], [`operator`], [`rehearsal`], [`start`] | a stranger's way to an agent, an operator's to a gateway, calls that are played, and `run` |
+//! | 10 | [`archive`], [`auditor`], [`check`], [`demo`], [`doctor`], [`emergency`], [`explain`], [`init`], [`lockout`], [`password`], [`replay`], [`schema`], [`signature`], [`status`], [`trial`] | the other commands |
 //! | 11 | [`cli`] | the command line |
 //!
 //! Pingora's types appear in `connection`, `upstream`, `gate`, `edge`, `admin`, `run` and `demo` only.
@@ -22,6 +22,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod archive;
 pub mod audit;
 pub mod auditor;
 pub mod check;
@@ -34,11 +35,14 @@ pub mod doctor;
 pub mod edge;
 pub mod emergency;
 pub mod explain;
+pub mod explanation;
 pub mod gate;
 pub mod init;
 pub mod keys;
+pub mod lockout;
 pub mod log;
 pub mod metrics;
+pub mod operator;
 pub mod password;
 pub mod random;
 pub mod rehearsal;
@@ -50,6 +54,7 @@ pub mod settings;
 pub mod signature;
 pub mod start;
 pub mod state;
+pub mod status;
 pub mod tls;
 pub mod trial;
 pub mod upstream;

@@ -9,6 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 use swaigate_core::{
+    orders::{Locks, Subject},
     policy::Policies,
     record::{Repeat, Rule, Shadowed},
     switches::{Scope, Switches},
@@ -55,6 +56,8 @@ pub struct Metrics {
     overflows: IntGauge,
     switches: IntGaugeVec,
     switch_changes: IntCounterVec,
+    lockouts: IntGaugeVec,
+    lockout_changes: IntCounterVec,
     failed_authentication: IntCounterVec,
     locked_addresses: IntGauge,
     reloads: IntCounterVec,
@@ -159,6 +162,8 @@ impl Metrics {
         let switches =
             IntGaugeVec::new(Opts::new("swaigate_switches", "Emergency switches that are on, by scope."), &["scope"])?;
         registry.register(Box::new(switches.clone()))?;
+        let lockouts = IntGaugeVec::new(Opts::new("swaigate_lockouts", "Lockouts in force, by kind."), &["kind"])?;
+        registry.register(Box::new(lockouts.clone()))?;
         build_info(&registry)?;
         Ok(Self {
             requests: counters(
@@ -230,6 +235,12 @@ impl Metrics {
             switch_changes: counters(
                 "swaigate_switch_changes_total",
                 "Emergency switches that were turned, by which way.",
+                &["action"],
+            )?,
+            lockouts,
+            lockout_changes: counters(
+                "swaigate_lockout_changes_total",
+                "Lockouts that were set or ended, by which.",
                 &["action"],
             )?,
             failed_authentication: counters(
@@ -308,6 +319,19 @@ impl Metrics {
     /// Counts a switch that was turned.
     pub fn switch_turned(&self, action: &str) {
         self.switch_changes.with_label_values(&[action]).inc();
+    }
+
+    /// Counts the lockouts in force.
+    pub fn lockouts(&self, locks: &Locks) {
+        for kind in Subject::KINDS {
+            let count = locks.iter().filter(|lock| lock.subject.kind() == kind).count();
+            self.lockouts.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts a lockout that was set or ended.
+    pub fn lockout_changed(&self, action: &str) {
+        self.lockout_changes.with_label_values(&[action]).inc();
     }
 
     /// Counts a request with wrong credentials.
@@ -473,6 +497,8 @@ mod tests {
         metrics.repeated("bank", Repeat::Joined);
         metrics.switches(&Switches::default());
         metrics.switch_turned("on");
+        metrics.lockouts(&Locks::default());
+        metrics.lockout_changed("on");
         metrics.failed_authentication("bank");
         metrics.shadowed("bank", Shadowed { rule: Rule::Hours, reason: "closed" });
         metrics.anomaly("bank", "large_transfer");
@@ -514,6 +540,8 @@ mod tests {
             "swaigate_limiter_overflows 1",
             r#"swaigate_switches{scope="caller"} 0"#,
             r#"swaigate_switch_changes_total{action="on"} 1"#,
+            r#"swaigate_lockouts{kind="address"} 0"#,
+            r#"swaigate_lockout_changes_total{action="on"} 1"#,
             r#"swaigate_failed_authentication_total{agent="bank"} 1"#,
             "swaigate_locked_addresses 9",
             r#"swaigate_certificate_expiry_timestamp_seconds{file="tls.crt"} 1800000000"#,

@@ -17,12 +17,12 @@ use swaigate_core::{
     decide::{self, Admission, AgentAnswer, Answers, Denial, Head, Lesson, Moment, Permit, Plan},
     id::{AgentName, DocumentId, FactKey},
     keys::MIN_KEY_BYTES,
+    orders::Orders,
     policy::{Agent, DEFAULT_USER, Policies, Shadow},
     record::{Facts, Medium, Rule},
     route::Method,
     secret::Secret,
     signature::Carried,
-    switches::Switches,
     time::Timestamp,
     verdict::{Reason, Reply},
 };
@@ -325,13 +325,12 @@ impl Rehearsal {
             signatures: Carried::default(),
             client: request.client,
         };
-        let admitted = match decide::admit(policies, &head, now, |_| false, facts)? {
+        let admitted = match decide::admit(policies, &Orders::default(), &head, now, |_| false, facts)? {
             Admission::Admitted(admitted) => admitted,
             Admission::Pending(pending) => pending.verify(facts).0?,
         };
         let moment = Moment { now, document: request.document };
-        let switches = Switches::default();
-        decide::judge(admitted, policies, &switches, request.body.as_bytes(), &moment, facts)
+        decide::judge(admitted, policies, &Orders::default(), request.body.as_bytes(), &moment, facts)
     }
 
     /// What is answered to a request that counts nowhere, at any time.

@@ -15,6 +15,7 @@ use swaigate_core::{
     policy::{Agent, DEFAULT_USER, Policies, Seed},
     yaml::Mistake,
 };
+use tokio::sync::oneshot;
 
 use crate::{
     app::App,
@@ -84,7 +85,39 @@ pub fn assemble(
     Policies::new(settings.public_url.clone(), agents, ring).map_err(|mistakes| anyhow!(mistakes.join("\n")))
 }
 
-/// Loads again whenever a file changes or `hangup` gets a message. Ends with the process.
+/// What the files are read again for.
+enum Wake {
+    /// One has changed, or SIGHUP came.
+    Change,
+    /// Somebody waits for what becomes of it.
+    Asked(oneshot::Sender<Outcome>),
+}
+
+/// How many agents there are now, or why the configuration in force stays.
+pub type Outcome = Result<usize, String>;
+
+/// Makes the files be read again.
+#[derive(Debug, Clone)]
+pub struct Bell(mpsc::Sender<Wake>);
+
+// === impl Bell ===
+
+impl Bell {
+    /// Without waiting.
+    pub fn ring(&self) {
+        // Only a gateway that is ending has nobody left to wake.
+        let _ = self.0.send(Wake::Change);
+    }
+
+    /// Waits for what becomes of it; `None` if the gateway is ending.
+    pub async fn reload(&self) -> Option<Outcome> {
+        let (told, outcome) = oneshot::channel();
+        self.0.send(Wake::Asked(told)).ok()?;
+        outcome.await.ok()
+    }
+}
+
+/// Loads again whenever a file changes or the bell is rung. Ends with the process.
 pub struct Reloader {
     app: Arc<App>,
     config: PathBuf,
@@ -106,13 +139,14 @@ impl Reloader {
         Self { app, config, in_force, seed, fronts, watched: Watched::default() }
     }
 
-    /// Starts to watch. What is sent to the returned end is a request to load now.
+    /// Starts to watch. The bell is for those who want it loaded now.
     ///
     /// # Errors
     /// If the thread can't be started. If files can't be watched, that is logged, and SIGHUP still works.
-    pub fn start(self) -> std::io::Result<mpsc::Sender<()>> {
+    pub fn start(self) -> std::io::Result<Bell> {
         let (wake, woken) = mpsc::channel();
-        let mut watcher = self.watch(wake.clone());
+        let bell = Bell(wake);
+        let mut watcher = self.watch(bell.clone());
         if let Err(error) = &watcher {
             tracing::warn!(%error, "files can't be watched; send SIGHUP after a change");
         }
@@ -120,26 +154,32 @@ impl Reloader {
             if let Ok(watcher) = &mut watcher {
                 self.watch_certificates(watcher, &self.in_force);
             }
-            while woken.recv().is_ok() {
-                wait_for_quiet(&woken);
+            while let Ok(first) = woken.recv() {
+                let wakes = wait_for_quiet(first, &woken);
                 let loaded = self.reload();
-                if let (Ok(watcher), Some(settings)) = (&mut watcher, loaded) {
-                    self.watch_certificates(watcher, &settings);
+                if let (Ok(watcher), Ok((settings, _))) = (&mut watcher, &loaded) {
+                    self.watch_certificates(watcher, settings);
+                }
+                let outcome: Outcome = loaded.map(|(_, agents)| agents);
+                for wake in wakes {
+                    if let Wake::Asked(told) = wake {
+                        // Whoever asked may have left.
+                        let _ = told.send(outcome.clone());
+                    }
                 }
             }
         })?;
-        Ok(wake)
+        Ok(bell)
     }
 
     /// Folders are watched, not files: editors and Kubernetes replace files.
-    fn watch(&self, wake: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    fn watch(&self, bell: Bell) -> notify::Result<RecommendedWatcher> {
         let watched = Arc::clone(&self.watched);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| {
                 !event.kind.is_access() && event.paths.iter().any(|path| is_read(path) || is_watched(path, &watched))
             }) {
-                // Only a gateway that is ending has nobody left to wake.
-                let _ = wake.send(());
+                bell.ring();
             }
         })?;
         let config_folder = self.config.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -164,13 +204,13 @@ impl Reloader {
         }
     }
 
-    /// What is in force then, if it is something new.
-    fn reload(&self) -> Option<Settings> {
+    /// What is in force then, and for how many agents; or why nothing new is.
+    fn reload(&self) -> Result<(Settings, usize), String> {
         match self.load_what_may_change() {
             Ok((settings, policies, next)) => {
                 let agents = policies.agents().len();
                 let policies = Arc::new(policies.with_schemas_of(&self.app.policies.load()));
-                self.app.switches.know_callers_by(&policies);
+                self.app.board.know_callers_by(&policies);
                 let before = self.app.policies.swap(policies);
                 next.take_over();
                 let after = self.app.policies.load();
@@ -182,13 +222,16 @@ impl Reloader {
                 if !needs_generated_password(&before) {
                     show_generated_password(&after, &self.seed);
                 }
+                self.app.loads.loaded(clock::now());
                 tracing::info!(agents, "the configuration was loaded again");
-                Some(settings)
+                Ok((settings, agents))
             }
             Err(error) => {
                 self.app.metrics.reloaded(Err(()));
                 tracing::error!("the configuration in force stays, since the new one can't be used:\n{error:#}");
-                None
+                let why = format!("{error:#}");
+                self.app.loads.refused(clock::now(), why.clone());
+                Err(why)
             }
         }
     }
@@ -250,8 +293,9 @@ pub fn told(mistakes: &[Mistake]) -> anyhow::Error {
     anyhow!(lines.join("\n"))
 }
 
-/// Until nothing has come for a while, but not for ever.
-fn wait_for_quiet(woken: &mpsc::Receiver<()>) {
+/// All that comes until nothing has come for a while, but not for ever.
+fn wait_for_quiet(first: Wake, woken: &mpsc::Receiver<Wake>) -> Vec<Wake> {
     let give_up = Instant::now() + 10 * QUIET;
-    while Instant::now() < give_up && woken.recv_timeout(QUIET).is_ok() {}
+    let more = std::iter::from_fn(|| if Instant::now() < give_up { woken.recv_timeout(QUIET).ok() } else { None });
+    std::iter::once(first).chain(more).collect()
 }

@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,13 +12,12 @@ use async_trait::async_trait;
 use pingora_core::{
     apps::http_app::HttpServer,
     server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
-    services::{ServiceWithDependents, background::BackgroundService, listening::Service},
+    services::{ServiceWithDependents, background::BackgroundService},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use swaigate_core::{
     keys::MacKey,
     policy::{Policies, Secrets, Seed, compile_for_upstream_with},
-    secret::Secret,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -35,8 +34,8 @@ use crate::{
     keys,
     metrics::Metrics,
     random,
-    reload::{self, Reloader},
-    settings::{self, Connections, EmbeddedState, Settings, Shutdown},
+    reload::{self, Bell, Reloader},
+    settings::{self, Access, AdminToken, Connections, EmbeddedState, Role, Settings, Shutdown},
     state::{Bounds, Embedded, FailedAttempts, Kept},
     tls::Fronts,
     upstream::{HealthChecks, Upstreams},
@@ -46,7 +45,16 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// What the admin token is for.
-const ADMIN_API: &str = "/v1/switches at the admin address";
+const ADMIN_API: &str = "/v1/… at the admin address";
+
+/// What the operator's connections may take; each is for one request.
+const ADMIN_LIMITS: Limits = Limits {
+    max: 256,
+    max_per_address: 256,
+    header_timeout: Duration::from_secs(10),
+    keepalive: Duration::from_secs(10),
+    max_head: 32 << 10,
+};
 
 /// A gateway that is about to run.
 pub struct Gateway {
@@ -91,8 +99,7 @@ impl Gateway {
     pub fn run(self) -> anyhow::Result<()> {
         let Gateway { settings, policies, seed, config, companions } = self;
         let fronts = Fronts::new(&settings.listen)?;
-        let doors = doors(&settings, &fronts)?;
-        check_address(&settings)?;
+        let doors = Doors::open(&settings, &fronts)?;
         // Whatever can't be had is said before anything is opened.
         let is_held = settings::emergency_mode()?;
         let operator = Operator::of(&settings, config.is_some())?;
@@ -105,16 +112,18 @@ impl Gateway {
         let (audit, writer) = audit::open(&settings.audit, audit::chain_folder(&settings), &metrics)?;
         let policies = Arc::new(policies);
         let recorders = (audit.clone(), Arc::clone(&metrics));
-        let switches = Board::open(operator.kept, is_held, &policies, recorders, clock::now())?;
-        let app = app(&settings, policies, switches, (audit, metrics))?;
-        let mut server = server(&settings, &app, operator.token, doors);
+        let board = Board::open(operator.kept, is_held, &policies, recorders, clock::now())?;
+        let app = app(&settings, policies, board, (audit, metrics))?;
+        let shutdown = settings.shutdown;
+        let reloader =
+            config.map(|config| Reloader::new(Arc::clone(&app), config, settings.clone(), seed, fronts).start());
+        let bell = reloader.transpose().context("the thread that reloads can't be started")?;
+        let admin = Admin::new(Arc::clone(&app), operator.tokens, bell.clone());
+        let mut server = server(&settings, &app, admin, doors)?;
         companions.into_iter().for_each(|companion| {
             server.add_boxed_service(companion);
         });
-        let shutdown = settings.shutdown;
-        let reload = config.map(|config| Reloader::new(Arc::clone(&app), config, settings, seed, fronts).start());
-        let reload = reload.transpose().context("the thread that reloads can't be started")?;
-        let signals = Signals { app, shutdown, reload };
+        let signals = Signals { app, shutdown, bell };
         server.run(RunArgs { shutdown_signal: Box::new(signals) });
         writer.finish();
         tracing::info!("stopped");
@@ -124,26 +133,32 @@ impl Gateway {
 
 /// What the operator's side of the gateway needs.
 struct Operator {
-    /// The switches of before. Without a folder of its own, a gateway remembers them in memory only.
+    /// The orders of before. Without a folder of its own, a gateway remembers them in memory only.
     kept: Option<Kept>,
     /// What the operator has to know.
-    token: Secret,
+    tokens: Vec<AdminToken>,
 }
 
 impl Operator {
     fn of(settings: &Settings, has_folder: bool) -> anyhow::Result<Self> {
         let folder = &settings.state.path;
         if has_folder {
-            return Ok(Self { kept: Some(Kept::open(folder)?), token: keys::admin_token(folder)? });
+            let kept = Some(Kept::open(folder, clock::now())?);
+            let [operator, viewer] = keys::admin_tokens(folder)?;
+            let made = [(Role::Operator, operator), (Role::Viewer, viewer)];
+            let tokens = made.into_iter().map(|(role, secret)| AdminToken { role, secret });
+            return Ok(Self { kept, tokens: tokens.chain(settings.admin.tokens.iter().cloned()).collect() });
         }
-        tracing::warn!("without a gateway.yaml, emergency switches are in memory only: a restart turns them off");
-        Ok(Self { kept: None, token: random::password()? })
+        tracing::warn!(
+            "without a gateway.yaml, emergency switches and lockouts are in memory only: a restart ends them"
+        );
+        Ok(Self { kept: None, tokens: vec![AdminToken { role: Role::Operator, secret: random::password()? }] })
     }
 
     /// A token that is in no file is shown once, like the password that is made at start; not in a play for newcomers.
     fn introduce(&self, is_for_operators: bool) {
         if self.kept.is_none() && is_for_operators {
-            let token = self.token.expose_str().unwrap_or_default();
+            let token = self.tokens.first().and_then(|token| token.secret.expose_str()).unwrap_or_default();
             println!("Until the next start, the token for {ADMIN_API}: {token}");
         }
     }
@@ -152,13 +167,13 @@ impl Operator {
 fn app(
     settings: &Settings,
     policies: Arc<Policies>,
-    switches: Board,
+    board: Board,
     (audit, metrics): (Audit, Arc<Metrics>),
 ) -> anyhow::Result<Arc<App>> {
     let failed = settings.failed_authentication;
     Ok(Arc::new(App::new(Parts {
         policies,
-        switches,
+        board,
         failures: FailedAttempts::new(failed.rules, failed.max_addresses),
         state: Box::new(Embedded::new(bounds(&settings.state))),
         audit,
@@ -190,28 +205,35 @@ pub fn bounds(state: &EmbeddedState) -> Bounds {
     }
 }
 
-/// Opens all sockets for the platform, before anything is changed on disk.
-fn doors(settings: &Settings, fronts: &Fronts) -> anyhow::Result<Vec<Door>> {
-    let mut inherited = Inherited::from_environment()?;
-    let opened = settings.listen.iter().map(|listener| {
-        let socket = Socket::open(&listener.place, &mut inherited)?;
-        let (access, proxies) = (listener.access.clone(), listener.proxies.clone());
-        Ok(Door { socket, tls: fronts.of(&listener.place), access, proxies })
-    });
-    let doors: anyhow::Result<Vec<Door>> = opened.collect();
-    if inherited.unused() > 0 {
-        tracing::warn!(
-            sockets = inherited.unused(),
-            "sockets were handed over that `listen` doesn't name; they are closed"
-        );
-    }
-    doors
+/// Where the platform comes in, and where the operator does.
+struct Doors {
+    public: Vec<Door>,
+    admin: Vec<Door>,
 }
 
-/// Pingora would retry a taken address for half a minute and then go on without it.
-fn check_address(settings: &Settings) -> anyhow::Result<()> {
-    let address = settings.admin.address;
-    TcpListener::bind(address).map(drop).with_context(|| format!("{address} can't be listened on"))
+impl Doors {
+    /// Opens all sockets, before anything is changed on disk.
+    fn open(settings: &Settings, fronts: &Fronts) -> anyhow::Result<Self> {
+        let mut inherited = Inherited::from_environment()?;
+        let public = settings.listen.iter().map(|listener| {
+            let socket = Socket::open(&listener.place, &mut inherited)?;
+            let (access, proxies) = (listener.access.clone(), listener.proxies.clone());
+            Ok(Door { socket, tls: fronts.of(&listener.place), access, proxies })
+        });
+        let public = public.collect::<anyhow::Result<_>>()?;
+        let admin = settings.admin.places().into_iter().map(|place| {
+            let socket = Socket::open(&place, &mut inherited)?;
+            Ok(Door { socket, tls: None, access: Access::default(), proxies: None })
+        });
+        let admin = admin.collect::<anyhow::Result<_>>()?;
+        if inherited.unused() > 0 {
+            tracing::warn!(
+                sockets = inherited.unused(),
+                "sockets were handed over that neither `listen` nor `admin` names; they are closed"
+            );
+        }
+        Ok(Self { public, admin })
+    }
 }
 
 /// Each connection may need a second one, to an agent. The soft limit is for programs that use `select`; this one doesn't.
@@ -240,10 +262,12 @@ fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
         let tls = listener.tls.is_some();
         tracing::info!(address = %listener.place, tls, "listening");
     }
-    tracing::info!(address = %settings.admin.address, "metrics and health");
+    for place in settings.admin.places() {
+        tracing::info!(address = %place, "metrics, health and the admin API");
+    }
 }
 
-fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret, doors: Vec<Door>) -> Server {
+fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> anyhow::Result<Server> {
     let conf = ServerConf {
         threads: settings.threads,
         // The drain is ours (see `Signals`); Pingora sleeps through its own, whatever is under way.
@@ -262,13 +286,11 @@ fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret, doors: Vec<D
     let mut proxy = pingora_proxy::http_proxy(&conf, gate);
     proxy.handle_init_modules();
     edge::limit_streams(&mut proxy, limits(settings));
-    server.add_service(Edge::new(proxy, doors, limits(settings), Arc::clone(&app.metrics)));
+    server.add_service(Edge::new(proxy, doors.public, limits(settings), Arc::clone(&app.metrics)));
 
-    let admin = Admin::new(Arc::clone(app), admin_token);
-    let mut admin = Service::new("admin".to_owned(), HttpServer::new_app(admin));
-    admin.add_tcp(&settings.admin.address.to_string());
-    admin.threads = Some(1);
-    server.add_service(admin);
+    // Who looks after the gateway comes in also when the platform's connections are used up, and isn't counted among them.
+    let admin = Edge::new(HttpServer::new_app(admin), doors.admin, ADMIN_LIMITS, Arc::new(Metrics::new()?));
+    server.add_service(admin.aside("admin", 1));
 
     let mut sweeper = pingora_core::services::background::background_service("sweeper", Sweeper(Arc::clone(app)));
     sweeper.threads = Some(1);
@@ -278,7 +300,7 @@ fn server(settings: &Settings, app: &Arc<App>, admin_token: Secret, doors: Vec<D
     let mut checks = pingora_core::services::background::background_service("health checks", checks);
     checks.threads = Some(1);
     server.add_service(checks);
-    server
+    Ok(server)
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -324,7 +346,7 @@ impl Sweeper {
         let now = clock::now();
         self.0.state.sweep(now);
         self.0.failures.sweep(now);
-        self.0.switches.turn_off_overdue(now);
+        self.0.board.end_overdue(now);
     }
 }
 
@@ -333,7 +355,7 @@ impl Sweeper {
 struct Signals {
     app: Arc<App>,
     shutdown: Shutdown,
-    reload: Option<mpsc::Sender<()>>,
+    bell: Option<Bell>,
 }
 
 #[async_trait]
@@ -363,8 +385,8 @@ impl ShutdownSignalWatch for Signals {
 impl Signals {
     fn hang_up(&self) {
         self.app.audit.reopen();
-        match &self.reload {
-            Some(reload) => drop(reload.send(())),
+        match &self.bell {
+            Some(bell) => bell.ring(),
             None => tracing::warn!("SIGHUP: there is no file to load again"),
         }
     }

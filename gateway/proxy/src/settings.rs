@@ -2,6 +2,7 @@
 //!
 //! `policies/README.md` lists every key with its default and bounds. All paths in a file are relative to its folder.
 
+mod admin;
 mod audit;
 mod certificates;
 mod environment;
@@ -106,11 +107,33 @@ pub enum Place {
     },
 }
 
-/// The address for the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The operator's own door; at least one of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// A loopback address and a port that isn't 0.
-    pub address: SocketAddr,
+    pub address: Option<SocketAddr>,
+    /// A Unix socket.
+    pub unix: Option<PathBuf>,
+    /// Who may ask besides those who can read the tokens that are kept with the state.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// A token for the admin API.
+#[derive(Debug, Clone)]
+pub struct AdminToken {
+    /// What whoever has it may do.
+    pub role: Role,
+    /// At least 32 visible ASCII characters.
+    pub secret: Secret,
+}
+
+/// What somebody may do at the admin API. Each may what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Change something.
+    Operator,
 }
 
 /// A key for tokens, as configured.

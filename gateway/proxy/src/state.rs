@@ -4,25 +4,27 @@
 //! A plan's checks are answered all at once: [`StateStore::apply`] is the one round trip of a request, and nothing above
 //! this trait assumes that there is one gateway only.
 
+mod archive;
 mod embedded;
 mod failures;
 mod kept;
 mod written;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+pub use archive::{Archive, NoArchive, Ordered};
 use async_trait::async_trait;
 pub use embedded::{Bounds, Embedded};
 pub use failures::FailedAttempts;
-pub use kept::Kept;
+pub use kept::{Import, Kept, Recovered};
 use swaigate_core::{
-    decide::{Answers, Denial, Lesson, Question},
-    id::{FactKey, RepeatKey},
+    decide::{Answers, CellKey, Denial, Lesson, Question},
+    id::{AgentName, CallerDigest, FactKey, RepeatKey},
     time::Timestamp,
     verdict::Reply,
 };
 use tokio::sync::watch;
-pub use written::{NoSwitch, Written, WrittenScope};
+pub use written::{NoLock, NoSwitch, Written, WrittenLock, WrittenScope, WrittenSubject};
 
 /// Where counts, bindings, calls and answers are kept.
 #[async_trait]
@@ -53,6 +55,10 @@ pub trait StateStore: Send + Sync {
     /// Forgets what no longer matters. Called now and then.
     fn sweep(&self, now: Timestamp);
 
+    /// What a caller, whom these digests stand for, has used of limits, and how many calls of theirs are under way. Changes
+    /// nothing.
+    fn usage(&self, caller: &[CallerDigest]) -> Usage;
+
     /// How much is kept.
     fn gauges(&self) -> Gauges;
 }
@@ -71,6 +77,26 @@ pub enum Begun {
     Answered(Outcome),
     /// As many as may be are under way.
     Full,
+}
+
+/// What a caller has used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of each limit that counts by the caller and isn't unused.
+    pub limits: Vec<Used>,
+    /// How many calls are under way at each agent that counts them.
+    pub calls: Vec<(AgentName, usize)>,
+}
+
+/// What was used of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// The limit, and what counts in it.
+    pub cell: CellKey,
+    /// How many more requests pass now.
+    pub left: u32,
+    /// How long it is until all of it is free again.
+    pub full_in: Duration,
 }
 
 /// How much a store keeps.

@@ -239,6 +239,16 @@ impl Folder {
         (code, process.stdout(), process.stderr())
     }
 
+    /// A command as an operator types it here: whether it succeeds, what it says, and what it complains of.
+    pub(crate) fn operator(&self, arguments: &[&str]) -> (bool, String, String) {
+        let mut command = Command::new(PROGRAM);
+        // None of the gateway's secrets is in the operator's environment.
+        command.args(arguments).current_dir(self.root.path()).env_clear().env("USER", "ann");
+        let output = command.output().expect("it can be started");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it is text");
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    }
+
     /// Starts a gateway here and waits until it serves.
     pub(crate) fn start(self, arguments: &[&str]) -> Gateway {
         self.start_told(arguments, &[])
@@ -303,10 +313,15 @@ impl Gateway {
     }
 
     /// Kills it, whatever it is doing, and starts another one in the same folder.
-    pub(crate) fn crash(mut self) -> Self {
+    pub(crate) fn crash(self) -> Self {
+        self.kill().start_again()
+    }
+
+    /// Kills it, whatever it is doing.
+    pub(crate) fn kill(mut self) -> Self {
         self.process.signal("KILL");
         assert_eq!(self.process.exit().code(), None);
-        self.start_again()
+        self
     }
 
     /// Starts another one in the folder of one that has ended.
@@ -315,7 +330,8 @@ impl Gateway {
         self.start_again()
     }
 
-    fn start_again(mut self) -> Self {
+    /// Starts another one in the same folder.
+    pub(crate) fn start_again(mut self) -> Self {
         let command = self.folder.command(&["run", "--config", "gateway.yaml"]);
         self.process = Process::start(command, self.folder.root.path());
         self.wait();
@@ -346,6 +362,24 @@ impl Gateway {
 
     pub(crate) fn admin(&self, path: &str) -> Answer {
         Request::get(&format!("http://{}{path}", self.folder.admin)).send()
+    }
+
+    /// The token that is kept in this file of the state's folder.
+    pub(crate) fn kept_token(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path(&format!("state/{name}"))).expect("it is made at the start")
+    }
+
+    /// A request to the admin API, by whoever has the operator's token. `null` is no body.
+    pub(crate) fn api(&self, method: &'static str, path: &str, body: &Value) -> Request {
+        let request = Request::new(method, &format!("http://{}{path}", self.folder.admin));
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let token = self.kept_token("admin.token");
+        Request { body, ..request.header("Authorization", &format!("Bearer {token}")) }
+    }
+
+    /// A command as an operator types it: whether it succeeds, what it says, and what it complains of.
+    pub(crate) fn operator(&self, arguments: &[&str]) -> (bool, String, String) {
+        self.folder.operator(arguments)
     }
 
     /// The value of a metric with exactly these labels; 0 if there is no such line.

@@ -2,9 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Denial, signed::Evidence};
+use super::{Denial, emergency::keep_out, signed::Evidence};
 use crate::{
     basic::{self, Check, Credentials, Fingerprint, SlowCheck},
+    orders::Orders,
     policy::{Agent, Exposed, Policies},
     record::Facts,
     route::{self, Destination, Method, Target},
@@ -82,15 +83,17 @@ pub struct Pending {
 /// `verified` says whether a fingerprint stands for a password that was checked before.
 ///
 /// # Errors
-/// A [`Denial`] for what does not exist, is too large or comes with wrong credentials. An unknown path is refused before
-/// credentials are looked at: what exists is no secret, it is the agent's SDK's.
+/// A [`Denial`] for whoever is locked out, and for what does not exist, is too large or comes with wrong credentials. An
+/// unknown path is refused before credentials are looked at: what exists is no secret, it is the agent's SDK's.
 pub fn admit(
     policies: &Policies,
+    orders: &Orders,
     head: &Head<'_>,
     now: Timestamp,
     verified: impl Fn(&Fingerprint) -> bool,
     facts: &mut Facts,
 ) -> Result<Admission, Denial> {
+    keep_out(orders.locks.of_address(head.client, now), Reason::AddressLocked, facts).map_err(Denial::stranger)?;
     let target = Target::parse(head.target).map_err(Denial::stranger)?;
     let token = token_of(&target);
     let known = token.as_ref().ok().and_then(Option::as_ref);
@@ -111,6 +114,8 @@ pub fn admit(
         return admitted.with_token(token).map(Admission::Admitted);
     }
     let credentials = credentials_of(head).map_err(|reason| admitted.deny(reason))?;
+    let user = orders.locks.of_user(&credentials.username, now);
+    keep_out(user, Reason::UserLocked, facts).map_err(|reason| admitted.deny(reason))?;
     admitted.evidence = Evidence::of(&admitted.agent, head, &credentials).map(Box::new);
     if credentials.username == CALL_USER {
         let admitted = admitted.with_call_credentials(&credentials, token, policies, now)?;

@@ -25,11 +25,11 @@ use crate::{
     id::{CallDigest, DocumentId, RepeatKey},
     json::Node,
     keys::Key,
+    orders::Orders,
     policy::{Agent, Exposed, FunctionRules, Policies, Unbound},
     record::{Facts, Medium, noted},
     route::Method,
     signature::Made,
-    switches::Switches,
     time::Timestamp,
     token::{Binding, Kind, TokenError, VerifiedToken},
     verdict::{Reason, Route},
@@ -78,11 +78,12 @@ pub(super) struct Refused {
 /// Looks at a request's body.
 ///
 /// # Errors
-/// A [`Denial`] for a body that can be read two ways, a token that was not made for exactly this, or what a switch stops.
+/// A [`Denial`] for a body that can be read two ways, a token that was not made for exactly this, what a switch stops, or a caller who
+/// is locked out.
 pub fn judge(
     admitted: Admitted,
     policies: &Policies,
-    switches: &Switches,
+    orders: &Orders,
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
@@ -91,8 +92,8 @@ pub fn judge(
     signed::check(&admitted, policies, body, facts).map_err(|reason| admitted.deny(reason))?;
     let mut watched = Vec::new();
     let judged = match route {
-        Route::Swml => judge_fetch(&admitted, policies, switches, body, moment, facts, &mut watched),
-        Route::Swaig => judge_function(&admitted, policies, switches, body, moment, facts, &mut watched),
+        Route::Swml => judge_fetch(&admitted, policies, orders, body, moment, facts, &mut watched),
+        Route::Swaig => judge_function(&admitted, policies, orders, body, moment, facts, &mut watched),
         Route::Summary | Route::Debug => judge_callback(&admitted, policies, body, moment, facts),
         Route::Includes => judge_includes(&admitted, policies, body, moment, facts),
         Route::Callback | Route::Asset => judge_unbound_kind(&admitted, policies, moment, facts),

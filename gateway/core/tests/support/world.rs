@@ -9,6 +9,7 @@ use swaigate_core::{
     decide::{self, Admission, AgentAnswer, Answers, Check, Head, Moment, Permit, Plan},
     id::{AgentName, CallDigest, CallerDigest, DocumentId},
     keys::{Key, KeyRing, MacKey},
+    orders::{Lock, LockId, Locks, Orders, Subject},
     policy::{self, Agent, Policies, Seed},
     record::Facts,
     route::Method,
@@ -44,13 +45,16 @@ pub struct WorldFile {
     /// The emergency switches that are on, each by its scope as audit records have it.
     #[serde(default)]
     switches: Vec<String>,
+    /// Who is locked out, each as audit records have it.
+    #[serde(default)]
+    lockouts: Vec<String>,
 }
 
 /// A world, compiled.
 pub struct World {
     pub policies: Policies,
     pub secrets: Vec<String>,
-    pub switches: Switches,
+    pub orders: Orders,
 }
 
 /// A request as it comes in.
@@ -98,7 +102,10 @@ impl World {
         let policies = Policies::new(public, agents, ring()).map_err(|mistakes| mistakes.join("\n"))?;
         let switches = (0..).zip(&file.switches).map(|(id, scope)| switch(id, scope)).collect::<Result<Vec<_>, _>>()?;
         let switches = Switches::new(switches, policies.keys()).map_err(|error| error.to_string())?;
-        Ok(Self { policies, secrets: file.secrets, switches })
+        let locks = (0..).zip(&file.lockouts).map(|(id, subject)| lock(id, subject)).collect::<Result<Vec<_>, _>>()?;
+        let locks = Locks::new(locks, policies.keys()).map_err(|error| error.to_string())?;
+        let orders = Orders { switches: switches.into(), locks: locks.into() };
+        Ok(Self { policies, secrets: file.secrets, orders })
     }
 
     /// `tests/golden/worlds/bank.yaml`.
@@ -147,12 +154,13 @@ impl World {
             },
             client: request.client,
         };
-        let admitted = match decide::admit(&self.policies, &head, request.now, |_| false, facts).map_err(refused)? {
-            Admission::Admitted(admitted) => admitted,
-            Admission::Pending(pending) => pending.verify(facts).0.map_err(refused)?,
-        };
+        let admitted =
+            match decide::admit(&self.policies, &self.orders, &head, request.now, |_| false, facts).map_err(refused)? {
+                Admission::Admitted(admitted) => admitted,
+                Admission::Pending(pending) => pending.verify(facts).0.map_err(refused)?,
+            };
         let moment = Moment { now: request.now, document: Some(DOCUMENT) };
-        decide::judge(admitted, &self.policies, &self.switches, &request.body, &moment, facts).map_err(refused)
+        decide::judge(admitted, &self.policies, &self.orders, &request.body, &moment, facts).map_err(refused)
     }
 
     /// What leaves of an agent's answer.
@@ -190,6 +198,20 @@ fn switch(id: u64, scope: &str) -> Result<Switch, String> {
     let word = Word::new("ann", "a test").expect("words");
     let id = SwitchId(id.to_be_bytes());
     Ok(Switch { id, scope: of, word, since: NOW, until: None, origin: Origin::Operator })
+}
+
+/// A lockout of `address 192.0.2.0/24`, `caller +15551230001` or `user signalwire`.
+fn lock(id: u64, subject: &str) -> Result<Lock, String> {
+    let (kind, name) = subject.split_once(' ').ok_or_else(|| format!("nobody: {subject}"))?;
+    let of = match kind {
+        "address" => Subject::address(name),
+        "caller" => Subject::caller(name),
+        _ => Subject::user(name),
+    };
+    let of = of.map_err(|error| error.to_string())?;
+    assert_eq!(of.to_string(), subject);
+    let word = Word::new("ann", "a test").expect("words");
+    Ok(Lock { id: LockId(id.to_be_bytes()), subject: of, word, since: NOW, until: None })
 }
 
 /// What an agent says with this status and body.

@@ -1,67 +1,77 @@
-//! `/v1/switches`: what is turned off, and by whom. Each request needs the token of the state's folder.
+//! `/v1/…`: what is in force, and how it is changed. Each request needs a token.
+
+mod archive;
+mod lockouts;
+mod read;
+mod routes;
+mod switches;
+mod views;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
 
-use bytes::BytesMut;
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use swaigate_core::{
-    id::AgentName,
-    secret::{Secret, constant_time_eq},
-    switches::{Origin, Scope, Switch, SwitchId, Word},
-    yaml,
-};
-use tokio::time::{sleep, timeout};
+use serde::{Deserialize, Serialize};
+use swaigate_core::{id::AgentName, policy::Agent, secret::constant_time_eq, switches::Word, yaml};
+use tokio::time::sleep;
 
-use crate::{
-    app::{App, Unchanged, Wanted},
-    clock,
-    state::{Written, WrittenScope},
+use self::{
+    read::{Query, body},
+    routes::{Endpoint, Found},
 };
+use crate::{
+    app::{App, Unchanged},
+    audit::{Action, Change, Changed},
+    clock,
+    reload::Bell,
+    settings::{AdminToken, Role},
+};
+
+/// The document that describes all of it.
+const OPENAPI: &str = include_str!("api/openapi.json");
 
 /// The largest body of a request, in bytes.
 const MAX_BODY: usize = 16 << 10;
 
-/// How long a body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest archive: all switches and lockouts that there may be, with long reasons.
+const MAX_ARCHIVE: usize = 64 << 20;
 
 /// What a wrong token costs, so that guessing is slow.
 const DELAY: Duration = Duration::from_millis(200);
 
 /// For how long a switch may be turned on.
-const SPAN: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
+const SWITCH_SPAN: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
 
-/// The operator's way to change something.
+/// For how long somebody may be locked out.
+const LOCKOUT_SPAN: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+
+/// The operator's way to see and change something.
 pub(super) struct Api {
     pub(super) app: Arc<App>,
     /// What whoever asks has to know.
-    pub(super) token: Secret,
+    pub(super) tokens: Vec<AdminToken>,
+    /// The way to the files, if there are any.
+    pub(super) bell: Option<Bell>,
 }
 
 /// An answer: a status, and JSON.
-pub(super) type Answer = (StatusCode, Vec<u8>);
-
-/// A switch to turn on.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Order {
-    scope: WrittenScope,
-    who: String,
-    why: String,
-    #[serde(default, rename = "for")]
-    span: Option<String>,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// The methods that are allowed (405).
+    pub(super) allow: Option<String>,
+    pub(super) body: Vec<u8>,
 }
 
-/// Whose word it is that a switch is turned off.
+/// Whose word something is, where nothing else is said.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AllClear {
+struct Told {
     who: String,
     why: String,
 }
@@ -75,97 +85,102 @@ impl Api {
 
     async fn permitted(&self, session: &mut ServerSession) -> Result<Answer, Answer> {
         let head = session.req_header();
-        if !self.is_asked_directly(head) {
-            return Err(error(StatusCode::FORBIDDEN, "pages in a browser have no business here"));
-        }
-        if !self.is_operators(head) {
+        let Some(role) = self.role(head) else {
             sleep(DELAY).await;
             return Err(error(
                 StatusCode::UNAUTHORIZED,
-                "the token of the state's folder (admin.token) is needed as a bearer token",
+                "a token is needed as a bearer token: admin.token or viewer.token of the state's folder, or one of \
+                 `admin.tokens`",
+            ));
+        };
+        let (method, path, query) =
+            (head.method.clone(), head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
+        let Found { endpoint, argument } = routes::find(&method, &path)?;
+        if role < endpoint.role() {
+            let (needed, role) = (endpoint.role().as_str(), role.as_str());
+            return Err(error(
+                StatusCode::FORBIDDEN,
+                format!("that needs the role `{needed}`; the token is a {role}'s"),
             ));
         }
-        let (method, path) = (head.method.clone(), head.uri.path().to_owned());
-        let id = path.strip_prefix("/v1/switches/");
-        match (method, path.as_str(), id) {
-            (Method::GET, "/v1/switches", _) => Ok(self.list()),
-            (Method::POST, "/v1/switches", _) => {
-                let order = self.wanted(body(session).await?)?;
-                self.turn_on(order).await
-            }
-            (_, "/v1/switches", _) => Err(error(StatusCode::METHOD_NOT_ALLOWED, "GET or POST")),
-            (Method::DELETE, _, Some(id)) => {
-                let id = id.parse().map_err(|problem| error(StatusCode::NOT_FOUND, problem))?;
-                let AllClear { who, why } = body(session).await?;
-                let word = Word::new(&who, &why).map_err(|problem| error(StatusCode::BAD_REQUEST, problem))?;
-                self.turn_off(id, word).await
-            }
-            (_, _, Some(_)) => Err(error(StatusCode::METHOD_NOT_ALLOWED, "DELETE")),
-            (_, _, None) => Err(error(StatusCode::NOT_FOUND, "/v1/switches is all there is")),
+        let query = Query::parse(query.as_deref().unwrap_or_default(), endpoint.query())?;
+        self.serve(endpoint, &argument, &query, session).await
+    }
+
+    async fn serve(
+        &self,
+        endpoint: Endpoint,
+        argument: &str,
+        query: &Query,
+        session: &mut ServerSession,
+    ) -> Result<Answer, Answer> {
+        match endpoint {
+            Endpoint::OpenApi => Ok(Answer { status: StatusCode::OK, allow: None, body: OPENAPI.as_bytes().to_vec() }),
+            Endpoint::Status => Ok(self.status()),
+            Endpoint::Agents => Ok(self.agents()),
+            Endpoint::Policy => self.policy(argument, query),
+            Endpoint::Limits => self.limits(query),
+            Endpoint::Decisions => self.decisions(query),
+            Endpoint::Switches => Ok(self.switches()),
+            Endpoint::TurnOn => self.turn_on(body(session, MAX_BODY).await?).await,
+            Endpoint::TurnOff => self.turn_off(argument, body(session, MAX_BODY).await?).await,
+            Endpoint::Lockouts => Ok(self.lockouts()),
+            Endpoint::LockOut => self.lock_out(body(session, MAX_BODY).await?).await,
+            Endpoint::LetIn => self.let_in(argument, body(session, MAX_BODY).await?).await,
+            Endpoint::Reload => self.reload(body(session, MAX_BODY).await?).await,
+            Endpoint::Export => Ok(self.export()),
+            Endpoint::Import => self.import(body(session, MAX_ARCHIVE).await?).await,
         }
     }
 
-    /// A page of another site can make a browser ask here, under a name that it has led to this address. Browsers say so.
-    fn is_asked_directly(&self, head: &RequestHeader) -> bool {
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        !head.headers.contains_key(header::ORIGIN) && is_loopback(host)
-    }
-
-    fn is_operators(&self, head: &RequestHeader) -> bool {
+    /// What whoever sent this may do; nothing without one of the tokens. All are compared, so that the time tells nothing.
+    fn role(&self, head: &RequestHeader) -> Option<Role> {
         let mut headers = head.headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(sent), None) = (headers.next(), headers.next()) else { return false };
-        let token = sent.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
-        token.is_some_and(|(_, token)| constant_time_eq(token, self.token.expose()))
+        let (Some(sent), None) = (headers.next(), headers.next()) else { return None };
+        let (_, sent) =
+            sent.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))?;
+        let known = self.tokens.iter().filter(|token| constant_time_eq(sent, token.secret.expose()));
+        known.map(|token| token.role).max()
     }
 
-    fn list(&self) -> Answer {
-        let now = clock::now();
-        let switches = self.app.switches.load();
-        let mut switches: Vec<_> = switches.iter().filter(|switch| switch.is_in_force(now)).collect();
-        switches.sort_by_key(|switch| (switch.since, switch.id));
-        json(StatusCode::OK, &switches.into_iter().map(|switch| Written::of(switch)).collect::<Vec<_>>())
-    }
-
-    fn wanted(&self, order: Order) -> Result<Wanted, Answer> {
-        let wrong = |problem: &dyn std::fmt::Display| error(StatusCode::BAD_REQUEST, problem);
-        let Order { scope, who, why, span } = order;
-        let scope = scope.scope().map_err(|problem| wrong(&problem))?;
-        let word = Word::new(&who, &why).map_err(|problem| wrong(&problem))?;
-        let span = span.map(|text| yaml::parse_duration(&text)).transpose();
-        let span = span.map_err(|problem| wrong(&format!("`for` {problem}")))?;
-        if span.is_some_and(|span| !SPAN.contains(&span)) {
-            return Err(wrong(&"`for` must be from 1s to 720h"));
-        }
-        self.check_agent(&scope)?;
-        Ok(Wanted { scope, word, span, origin: Origin::Operator })
-    }
-
-    /// A switch for an agent that isn't there stops nothing, and looks as if it did. Functions are the agent's to name.
-    fn check_agent(&self, scope: &Scope) -> Result<(), Answer> {
-        let (Scope::Agent(agent) | Scope::Function(agent, _) | Scope::Caller(_, Some(agent))) = scope else {
-            return Ok(());
+    /// Has the files read again, and waits for what becomes of it.
+    async fn reload(&self, told: Told) -> Result<Answer, Answer> {
+        let word = told.word()?;
+        let Some(bell) = &self.bell else {
+            return Err(error(
+                StatusCode::CONFLICT,
+                "this gateway runs without a gateway.yaml: there is nothing to load",
+            ));
         };
+        let Some(outcome) = bell.reload().await else {
+            return Err(error(StatusCode::SERVICE_UNAVAILABLE, "the gateway is shutting down"));
+        };
+        let action = if outcome.is_ok() { Action::Loaded } else { Action::Refused };
+        let (who, why) = (word.who(), word.why());
+        tracing::info!(action = action.as_str(), who, why, "the configuration was to be loaded again");
+        self.app.audit.record_change(Change { at: clock::now(), action, word, what: Changed::Configuration });
+        match outcome {
+            Ok(agents) => Ok(json(StatusCode::OK, &serde_json::json!({ "agents": agents }))),
+            Err(why) => {
+                let told = format!("the configuration in force stays, since the new one can't be used:\n{why}");
+                Err(error(StatusCode::UNPROCESSABLE_ENTITY, told))
+            }
+        }
+    }
+
+    /// The agent of this name, in the policies in force.
+    fn agent(&self, name: &AgentName) -> Result<Arc<Agent>, Answer> {
         let policies = self.app.policies.load();
-        if policies.agent(agent).is_some() {
-            return Ok(());
+        let agents = policies.agents();
+        if let Some(agent) = agents.iter().find(|agent| agent.name == *name) {
+            return Ok(Arc::clone(agent));
         }
-        let names: Vec<&str> = policies.agents().iter().map(|agent| agent.name.as_str()).collect();
-        let advice = match yaml::nearest(agent.as_str(), &names) {
+        let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+        let advice = match yaml::nearest(name.as_str(), &names) {
             Some(name) => format!("did you mean `{name}`?"),
-            None => format!("there {}", listed(policies.agents().iter().map(|agent| &agent.name))),
+            None => format!("there {}", listed(&names)),
         };
-        Err(error(StatusCode::NOT_FOUND, format!("no agent is called `{agent}`; {advice}")))
-    }
-
-    async fn turn_on(&self, wanted: Wanted) -> Result<Answer, Answer> {
-        let (switch, before) = self.change(move |app| app.switches.turn_on(wanted, clock::now())).await?;
-        let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-        Ok(json(status, &Written::of(&switch)))
-    }
-
-    async fn turn_off(&self, id: SwitchId, word: Word) -> Result<Answer, Answer> {
-        let switch: Arc<Switch> = self.change(move |app| app.switches.turn_off(id, word, clock::now())).await?;
-        Ok(json(StatusCode::OK, &Written::of(&switch)))
+        Err(error(StatusCode::NOT_FOUND, format!("no agent is called `{name}`; {advice}")))
     }
 
     /// Waits for the disk where nobody else does.
@@ -179,12 +194,40 @@ impl Api {
         changed.map_err(|unchanged| {
             let status = match unchanged {
                 Unchanged::Unknown => StatusCode::NOT_FOUND,
-                Unchanged::Held | Unchanged::Full(_) => StatusCode::CONFLICT,
+                Unchanged::Held | Unchanged::Full(_) | Unchanged::LocksFull(_) => StatusCode::CONFLICT,
                 Unchanged::NotKept(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             error(status, unchanged)
         })
     }
+}
+
+// === impl Told ===
+
+impl Told {
+    fn word(&self) -> Result<Word, Answer> {
+        word(&self.who, &self.why)
+    }
+}
+
+fn word(who: &str, why: &str) -> Result<Word, Answer> {
+    Word::new(who, why).map_err(|problem| error(StatusCode::BAD_REQUEST, problem))
+}
+
+/// How long something is to last, as `for` says it.
+fn span(text: Option<&str>, bounds: RangeInclusive<Duration>) -> Result<Option<Duration>, Answer> {
+    let wrong = |problem: String| error(StatusCode::BAD_REQUEST, problem);
+    let span = text.map(yaml::parse_duration).transpose().map_err(|problem| wrong(format!("`for` {problem}")))?;
+    if span.is_some_and(|span| !bounds.contains(&span)) {
+        return Err(wrong(format!("`for` must be from 1s to {}h", bounds.end().as_secs() / 3600)));
+    }
+    Ok(span)
+}
+
+/// A page of another site can make a browser ask here, under a name that it has led to this address. Browsers say so.
+pub(super) fn is_asked_directly(head: &RequestHeader) -> bool {
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    !head.headers.contains_key(header::ORIGIN) && is_loopback(host)
 }
 
 /// Whether a host, perhaps with a port, is this machine and no name that somebody else could lead here.
@@ -195,37 +238,18 @@ fn is_loopback(host: &str) -> bool {
     ip.map_or(name.eq_ignore_ascii_case("localhost"), |ip| ip.to_canonical().is_loopback())
 }
 
-fn listed<'n>(names: impl Iterator<Item = &'n AgentName>) -> String {
-    let names: Vec<String> = names.take(10).map(|name| format!("`{name}`")).collect();
-    format!("{} {}", if names.len() == 1 { "is" } else { "are" }, names.join(", "))
-}
-
-async fn body<T: DeserializeOwned>(session: &mut ServerSession) -> Result<T, Answer> {
-    let read = timeout(BODY_TIMEOUT, whole_body(session)).await;
-    let bytes = read.map_err(|_| error(StatusCode::REQUEST_TIMEOUT, "the body took too long"))??;
-    serde_json::from_slice(&bytes).map_err(|problem| error(StatusCode::BAD_REQUEST, problem))
-}
-
-async fn whole_body(session: &mut ServerSession) -> Result<BytesMut, Answer> {
-    let mut whole = BytesMut::new();
-    loop {
-        let chunk = session.read_request_body().await;
-        let chunk = chunk.map_err(|_| error(StatusCode::BAD_REQUEST, "the body is incomplete"))?;
-        let Some(chunk) = chunk else { return Ok(whole) };
-        if whole.len() + chunk.len() > MAX_BODY {
-            return Err(error(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have {MAX_BODY} bytes")));
-        }
-        whole.extend_from_slice(&chunk);
-    }
+fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().take(10).map(|name| format!("`{name}`")).collect();
+    format!("{} {}", if names.len() == 1 { "is" } else { "are" }, quoted.join(", "))
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let mut body = serde_json::to_vec(value).unwrap_or_default();
     body.push(b'\n');
-    (status, body)
+    Answer { status, allow: None, body }
 }
 
-fn error(status: StatusCode, problem: impl std::fmt::Display) -> Answer {
+pub(super) fn error(status: StatusCode, problem: impl std::fmt::Display) -> Answer {
     json(status, &serde_json::json!({ "error": problem.to_string() }))
 }
 

@@ -1,5 +1,9 @@
-//! The emergency switches in force, and the only way to turn one: on the disk first, then for requests, then in the audit
-//! log and the metrics.
+//! What people have ordered, as it is in force, and the only way to change it: on the disk first, then for requests, then in
+//! the audit log and the metrics.
+
+mod imports;
+mod locks;
+mod switches;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,22 +12,23 @@ use std::{
 
 use arc_swap::ArcSwap;
 use swaigate_core::{
+    orders::{self, Lock, Locks, Orders},
     policy::Policies,
-    switches::{Full, Origin, Scope, Switch, SwitchId, Switches, Word},
+    switches::{self as core_switches, Origin, Scope, Switch, Switches, Word},
     time::Timestamp,
 };
 
+pub use self::{locks::WantedLock, switches::Wanted};
 use crate::{
-    audit::{Action, Audit, Change},
+    audit::{Action, Audit, Change, Changed},
     metrics::Metrics,
-    random,
-    state::Kept,
+    state::{Kept, Ordered, Recovered},
 };
 
-/// The switches.
+/// What is ordered.
 #[derive(Debug)]
 pub struct Board {
-    in_force: ArcSwap<Switches>,
+    in_force: ArcSwap<Orders>,
     desk: Mutex<Desk>,
     audit: Audit,
     metrics: Arc<Metrics>,
@@ -32,39 +37,29 @@ pub struct Board {
 /// What a change needs. Whoever holds it is the only one who changes something.
 #[derive(Debug)]
 struct Desk {
-    /// Where switches outlive the process, if they do.
+    /// Where orders outlive the process, if they do.
     kept: Option<Kept>,
     /// Whose keys the callers' digests are under.
     policies: Arc<Policies>,
 }
 
-/// A switch that somebody wants on.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// What it stops.
-    pub scope: Scope,
-    /// Who wants it, and why.
-    pub word: Word,
-    /// For how long; `None`: until somebody turns it off.
-    pub span: Option<Duration>,
-    /// What turns it on.
-    pub origin: Origin,
-}
-
 /// Why nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Unchanged {
-    /// There is no such switch.
-    #[error("no switch has this id; it may have been turned off by now")]
+    /// There is no such switch, or no such lockout.
+    #[error("nothing in force has this id; somebody may have ended it by now")]
     Unknown,
     /// The environment holds it.
     #[error(
         "AGENT_EMERGENCY_MODE holds this switch: take it out of the gateway's environment and start the gateway again"
     )]
     Held,
-    /// There are too many.
+    /// There are too many switches.
     #[error(transparent)]
-    Full(#[from] Full),
+    Full(#[from] core_switches::Full),
+    /// There are too many lockouts.
+    #[error(transparent)]
+    LocksFull(#[from] orders::Full),
     /// It can't be kept, or not be named.
     #[error("{0:#}")]
     NotKept(anyhow::Error),
@@ -73,7 +68,7 @@ pub enum Unchanged {
 // === impl Board ===
 
 impl Board {
-    /// The switches that were kept, and that of the environment if it says so.
+    /// The orders that were kept, and the switch of the environment if it says so.
     ///
     /// # Errors
     /// If they can't be read.
@@ -84,18 +79,19 @@ impl Board {
         (audit, metrics): (Audit, Arc<Metrics>),
         now: Timestamp,
     ) -> anyhow::Result<Self> {
-        let switches = kept.as_ref().map(Kept::switches).transpose()?.unwrap_or_default();
-        let count = switches.len();
-        let in_force = Switches::new(switches, policies.keys())?;
-        let desk = Mutex::new(Desk { kept, policies: Arc::clone(policies) });
-        let board = Self { in_force: ArcSwap::from_pointee(in_force), desk, audit, metrics };
-        board.metrics.switches(&board.load());
-        if count > 0 {
-            tracing::warn!(
-                count,
-                "emergency switches are on from before the start; `swaigate emergency status` tells which"
-            );
+        let Ordered { switches, locks } = kept.as_ref().map(Kept::ordered).transpose()?.unwrap_or_default();
+        if !switches.is_empty() || !locks.is_empty() {
+            let (switches, lockouts) = (switches.len(), locks.len());
+            tracing::warn!(switches, lockouts, "in force from before the start; `swaigate status` tells which");
         }
+        let keys = policies.keys();
+        let (switches, locks) = (Switches::new(switches, keys)?.into(), Locks::new(locks, keys)?.into());
+        let in_force = ArcSwap::from_pointee(Orders { switches, locks });
+        let desk = Mutex::new(Desk { kept, policies: Arc::clone(policies) });
+        let board = Self { in_force, desk, audit, metrics };
+        board.measure(&board.load());
+        board.tell_recovery();
+        board.record_imports()?;
         if held {
             let word = Word::new("the environment", "AGENT_EMERGENCY_MODE is set")?;
             board.turn_on(Wanted { scope: Scope::All, word, span: None, origin: Origin::Environment }, now)?;
@@ -104,76 +100,69 @@ impl Board {
     }
 
     /// Those in force now.
-    pub fn load(&self) -> Arc<Switches> {
+    pub fn load(&self) -> Arc<Orders> {
         self.in_force.load_full()
     }
 
-    /// Turns a switch on, in place of the one that the same origin has on for the same scope. Says which is on now, and
-    /// which it took the place of. It waits for the disk.
-    ///
-    /// # Errors
-    /// [`Unchanged`].
-    pub fn turn_on(&self, wanted: Wanted, now: Timestamp) -> Result<(Arc<Switch>, Option<Arc<Switch>>), Unchanged> {
-        let desk = self.desk();
-        let mut switches = Switches::clone(&self.load());
-        let Wanted { scope, word, span, origin } = wanted;
-        let before = switches.find(&scope, origin).cloned();
-        let id = match &before {
-            Some(before) => before.id,
-            None => SwitchId(random::bytes().map_err(|error| Unchanged::NotKept(error.into()))?),
-        };
-        let until =
-            span.map(|span| Timestamp(now.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))));
-        let switch = Switch { id, scope, word: word.clone(), since: now, until, origin };
-        switches.turn_on(switch.clone(), desk.policies.keys())?;
-        desk.keep(&switch)?;
-        let switch = Arc::new(switch);
-        self.put_in_force(switches, Change { at: now, action: Action::On, word, switch: Arc::clone(&switch) });
-        Ok((switch, before))
-    }
-
-    /// Turns a switch off, and says which it was. It waits for the disk.
-    ///
-    /// # Errors
-    /// [`Unchanged`].
-    pub fn turn_off(&self, id: SwitchId, word: Word, now: Timestamp) -> Result<Arc<Switch>, Unchanged> {
-        let desk = self.desk();
-        let mut switches = Switches::clone(&self.load());
-        let switch = switches.turn_off(id, desk.policies.keys()).ok_or(Unchanged::Unknown)?;
-        if switch.origin == Origin::Environment {
-            return Err(Unchanged::Held);
-        }
-        desk.forget(id)?;
-        self.put_in_force(switches, Change { at: now, action: Action::Off, word, switch: Arc::clone(&switch) });
-        Ok(switch)
-    }
-
-    /// Turns those off whose time is over. They stop nothing any more, so one that can't be removed now is tried again.
-    pub fn turn_off_overdue(&self, now: Timestamp) {
-        let switches = self.load();
-        for overdue in switches.iter().filter(|switch| !switch.is_in_force(now)) {
-            let Ok(word) = Word::new("swaigate", "its time is over") else { return };
-            if let Err(error) = self.turn_off(overdue.id, word, now) {
-                tracing::error!(%error, "an emergency switch whose time is over can't be removed");
-            }
+    /// Ends what has lasted as long as it was to. It does nothing any more, so what can't be removed now is tried again.
+    pub fn end_overdue(&self, now: Timestamp) {
+        let Orders { switches, locks } = &*self.load();
+        let Ok(word) = Word::new("swaigate", "its time is over") else { return };
+        let switches = switches.iter().filter(|switch| !switch.is_in_force(now)).map(|switch| switch.id);
+        let ended = switches.map(|id| self.turn_off(id, word.clone(), now).map(drop));
+        let locks = locks.iter().filter(|lock| !lock.is_in_force(now)).map(|lock| lock.id);
+        let ended = ended.chain(locks.map(|id| self.let_in(id, word.clone(), now).map(drop)));
+        for error in ended.filter_map(Result::err) {
+            tracing::error!(%error, "what is over can't be removed from the kept state");
         }
     }
 
     /// Knows callers by the keys of these policies from now on. To be called before they are in force.
     pub fn know_callers_by(&self, policies: &Arc<Policies>) {
         let mut desk = self.desk();
-        self.in_force.store(Arc::new(self.load().under(policies.keys())));
+        let Orders { switches, locks } = &*self.load();
+        let (switches, locks) = (switches.under(policies.keys()).into(), locks.under(policies.keys()).into());
+        self.in_force.store(Arc::new(Orders { switches, locks }));
         desk.policies = Arc::clone(policies);
     }
 
-    fn put_in_force(&self, switches: Switches, change: Change) {
-        self.metrics.switches(&switches);
-        self.metrics.switch_turned(change.action.as_str());
-        self.in_force.store(Arc::new(switches));
-        let Change { action, switch, word, .. } = &change;
-        let (action, scope, who, why) = (action.as_str(), switch.scope.kind(), word.who(), word.why());
-        tracing::warn!(action, scope, id = %switch.id, who, why, "an emergency switch was turned");
-        self.audit.record_change(change);
+    /// A damaged file was set aside: that is said loudly. That everything is stopped since is recorded like an import.
+    fn tell_recovery(&self) {
+        let desk = self.desk();
+        let Some(recovered) = desk.kept.as_ref().and_then(Kept::recovered) else { return };
+        let Recovered { aside, problem, switches, locks } = recovered;
+        tracing::error!(
+            aside = %aside.display(), problem = %format!("{problem:#}"), switches, lockouts = locks,
+            "the kept emergency switches and lockouts were unreadable, and the file was set aside. Only as many as are told \
+             here could be read of it. Everything is stopped until `swaigate emergency off --why …` says otherwise: turn on \
+             before that what was on (the audit log says what that was), or bring it back by `swaigate state import`"
+        );
+    }
+
+    fn put_in_force(&self, orders: Orders, changes: Vec<Change>) {
+        self.measure(&orders);
+        self.in_force.store(Arc::new(orders));
+        for Change { action, word, what, .. } in &changes {
+            let (action, who, why) = (action.as_str(), word.who(), word.why());
+            match what {
+                Changed::Switch(switch) => {
+                    self.metrics.switch_turned(action);
+                    let scope = switch.scope.kind();
+                    tracing::warn!(action, scope, id = %switch.id, who, why, "an emergency switch was turned");
+                }
+                Changed::Lock(lock) => {
+                    self.metrics.lockout_changed(action);
+                    tracing::warn!(action, kind = lock.subject.kind(), id = %lock.id, who, why, "a lockout was changed");
+                }
+                Changed::Configuration => {}
+            }
+        }
+        self.audit.record_changes(changes);
+    }
+
+    fn measure(&self, orders: &Orders) {
+        self.metrics.switches(&orders.switches);
+        self.metrics.lockouts(&orders.locks);
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -181,18 +170,25 @@ impl Board {
     }
 }
 
+/// When something ends that begins now.
+fn end_of(span: Option<Duration>, now: Timestamp) -> Option<Timestamp> {
+    span.map(|span| Timestamp(now.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))))
+}
+
 // === impl Desk ===
 
 impl Desk {
-    fn keep(&self, switch: &Switch) -> Result<(), Unchanged> {
-        match &self.kept {
-            // What the environment says is read from it at each start.
-            Some(kept) if switch.origin != Origin::Environment => kept.put(switch).map_err(Unchanged::NotKept),
-            Some(_) | None => Ok(()),
-        }
+    /// Does something to what outlives the process, if there is such.
+    fn keep(&self, change: impl FnOnce(&Kept) -> anyhow::Result<()>) -> Result<(), Unchanged> {
+        self.kept.as_ref().map_or(Ok(()), change).map_err(Unchanged::NotKept)
     }
+}
 
-    fn forget(&self, id: SwitchId) -> Result<(), Unchanged> {
-        self.kept.as_ref().map_or(Ok(()), |kept| kept.remove(id)).map_err(Unchanged::NotKept)
-    }
+/// The record of one that is in force from now on, or no longer.
+fn of_switch(at: Timestamp, action: Action, word: Word, switch: &Arc<Switch>) -> Change {
+    Change { at, action, word, what: Changed::Switch(Arc::clone(switch)) }
+}
+
+fn of_lock(at: Timestamp, action: Action, word: Word, lock: &Arc<Lock>) -> Change {
+    Change { at, action, word, what: Changed::Lock(Arc::clone(lock)) }
 }

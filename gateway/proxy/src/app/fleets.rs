@@ -11,6 +11,7 @@ mod fleet;
 mod homes;
 mod order;
 mod standing;
+mod view;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,10 +32,13 @@ use swaigate_core::{
 };
 use tokio::sync::watch;
 
-pub use self::fleet::{Fleet, Station};
 use self::{
     breaker::{Pass, Turn},
     order::Home,
+};
+pub use self::{
+    fleet::{Fleet, Station},
+    view::View,
 };
 use crate::metrics::Metrics;
 

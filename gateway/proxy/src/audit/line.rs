@@ -83,6 +83,8 @@ pub(super) struct Line<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
     switch: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    lockout: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'e str>,
@@ -155,6 +157,7 @@ impl<'e> From<&'e Entry> for Line<'e> {
             redacted: facts.redacted,
             not_mediated: unmediated.map(|u| NotMediated { what: &u.what, how: u.how.as_str() }).collect(),
             switch: facts.switch.as_deref(),
+            lockout: facts.lockout.as_deref(),
             server: facts.server.as_deref(),
             detail: facts.detail.as_deref(),
         }

@@ -425,14 +425,14 @@ fn the_change_of_a_switch_waits_for_a_place_and_is_not_dropped() {
         at: Timestamp(1_700_000_000_000),
         action: Action::On,
         word: Word::new("ann", "card fraud").unwrap(),
-        switch: Arc::new(Switch {
+        what: Changed::Switch(Arc::new(Switch {
             id: SwitchId([1; 8]),
             scope: Scope::Agent("bank".parse().unwrap()),
             word: Word::new("ann", "card fraud").unwrap(),
             since: Timestamp(1_700_000_000_000),
             until: None,
             origin: Origin::Operator,
-        }),
+        })),
     });
     drop(slots);
     let Some(Message::Change(change)) = receiver.blocking_recv() else { panic!("it is not there") };

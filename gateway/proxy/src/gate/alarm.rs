@@ -82,13 +82,13 @@ async fn act(app: &Arc<App>, scope: Scope, action: Action, rule: &str, now: Time
     let wanted = Wanted { scope, word, span: Some(action.span()), origin: Origin::Detection };
     let app = Arc::clone(app);
     let turned = tokio::task::spawn_blocking(move || {
-        let switches = app.switches.load();
-        let before = switches.find(&wanted.scope, Origin::Detection).and_then(|switch| switch.until);
+        let orders = app.board.load();
+        let before = orders.switches.find(&wanted.scope, Origin::Detection).and_then(|switch| switch.until);
         let until = now.0.saturating_add(u64::try_from(action.span().as_millis()).unwrap_or(u64::MAX));
         if before.is_some_and(|before| before.0 >= until) {
             return Ok(());
         }
-        app.switches.turn_on(wanted, now).map(drop)
+        app.board.turn_on(wanted, now).map(drop)
     });
     match turned.await {
         Ok(Ok(())) => {}

@@ -212,6 +212,7 @@ impl Ledger {
         let event = if facts.begins_call { Event::CallStart } else { Event::Request };
         let entry = self.head.entry(event, reason, delivery, gateway, agent_time, facts);
         let entry = Entry { bytes: self.sent.map(|sent| sent.bytes), decided: self.decided, ..entry };
+        self.app.recent.note(&entry);
         match self.slot.take() {
             Some(slot) => slot.record(entry),
             None => self.app.audit.record_refusal(entry),

@@ -8,12 +8,12 @@ use swaigate_core::{
     decide::{self, Admission, AgentAnswer, Answers, Denial, Head, Moment},
     id::DocumentId,
     inventory::{AGENT_PASSWORD, AGENT_USER, PLATFORM_PASSWORD},
+    orders::Orders,
     policy::{self, Agent, DEFAULT_USER, Policies},
     record::Facts,
     route::Method,
     secret::Secret,
     signature::Carried,
-    switches::Switches,
     verdict::Reason,
 };
 
@@ -65,12 +65,12 @@ fn released(policies: &Policies, password: &Secret, document: &str, facts: &mut 
         client: None,
     };
     let now = clock::now();
-    let admitted = match decide::admit(policies, &head, now, |_| false, facts)? {
+    let admitted = match decide::admit(policies, &Orders::default(), &head, now, |_| false, facts)? {
         Admission::Admitted(admitted) => admitted,
         Admission::Pending(pending) => pending.verify(facts).0?,
     };
     let moment = Moment { now, document: Some(DocumentId([0; 16])) };
-    let plan = decide::judge(admitted, policies, &Switches::default(), body, &moment, facts)?;
+    let plan = decide::judge(admitted, policies, &Orders::default(), body, &moment, facts)?;
     let permit = decide::conclude(plan, Answers::default(), facts)?;
     let answer = AgentAnswer {
         status: 200,

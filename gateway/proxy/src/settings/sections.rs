@@ -1,7 +1,7 @@
 //! The sections of `gateway.yaml`, each read into its struct.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     num::NonZero,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -19,18 +19,18 @@ use tracing::Level;
 
 use super::{
     Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Hsts, Listener, Log, LogFormat, Place,
-    Settings, Shutdown, TokenKey, fallbacks, is_loopback, key_ring,
+    Settings, Shutdown, TokenKey,
+    admin::admin,
+    fallbacks, key_ring,
     peers::{Access, Peers, entrance, peers},
     tls,
 };
-
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 
 /// Memory that is shared by all requests.
 const BYTES: RangeInclusive<usize> = 64 << 10..=64 << 30;
 
 /// How many listeners, and how many keys, there may be.
-const MAX_LISTED: usize = 16;
+pub(super) const MAX_LISTED: usize = 16;
 
 const WITHOUT_TLS: &str = "add `tls: { certificate: FILE, private_key: FILE }`, or listen on 127.0.0.1 behind a TLS \
     terminator, or add `insecure_plaintext: true` where the network between is yours alone";
@@ -39,7 +39,7 @@ pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Sec
     let public_url = fields.take("public_url");
     let listen = listeners(fields.take("listen").required(), folder, secrets);
     let trusted_proxies = peers(fields.take("trusted_proxies"));
-    let admin = fields.take("admin").section(|fields| admin(fields, &listen));
+    let admin = fields.take("admin").section(|fields| admin(fields, &listen, (folder, secrets)));
     let public_url = public(public_url, &listen, secrets);
     let policies = path(fields.take("policies"), folder, "policies");
     let token_keys = token_keys(fields.take("token_keys"), secrets);
@@ -81,7 +81,7 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
             proxies: None,
         }],
         trusted_proxies: Peers::default(),
-        admin: Admin { address: admin },
+        admin: Admin { address: Some(admin), unix: None, tokens: Vec::new() },
         policies: PathBuf::from("policies"),
         token_keys: Vec::new(),
         state: EmbeddedState::at(PathBuf::from("state")),
@@ -170,27 +170,13 @@ fn place(fields: &mut Fields<'_>, folder: &Path) -> (Option<Place>, yaml::Place)
     }
 }
 
-fn admin(fields: &mut Fields<'_>, listen: &[Listener]) -> Admin {
-    let field = fields.take("address");
-    let (report, place) = (field.report(), field.place());
-    let address = field.parse(address).unwrap_or(ADMIN);
-    if !is_loopback(address) {
-        report
-            .note(place, format!("`{address}` can be reached from other machines; the admin address must be loopback"));
-    }
-    if listen.iter().any(|listener| listener.place == Place::Tcp(address)) {
-        report.note(place, format!("`{address}` is in `listen` too; give the admin address a port of its own"));
-    }
-    Admin { address }
-}
-
 /// Of a file, as `chmod` takes them.
 fn permissions(text: &str) -> Result<u32, &'static str> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & 0o600 == 0o600 && *mode <= 0o777);
     mode.ok_or("write permissions as `chmod` takes them, in quotes and with those of the owner, like `\"0660\"`")
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 => Ok(address),
         _ => Err("write an IP address and a port, like `127.0.0.1:8080` or `[::1]:8080`".to_owned()),

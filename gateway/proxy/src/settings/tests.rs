@@ -141,7 +141,7 @@ hsts: { max_age: 1h, include_subdomains: true }
     let listen: Vec<_> = settings.listen.iter().map(|one| (one.place.clone(), one.insecure_plaintext)).collect();
     assert_eq!(listen, [(Place::Tcp(address("127.0.0.1:8080")), false)]);
     assert_eq!(settings.trusted_proxies, Peers::of(&["10.0.0.0/8", "unix"]));
-    assert_eq!(settings.admin.address, address("[::1]:9000"));
+    assert_eq!(settings.admin.address, Some(address("[::1]:9000")));
     assert_eq!(settings.policies, Path::new("agents/"));
     let keys: Vec<_> = settings.token_keys.iter().map(|key| (key.id.as_str(), key.secret.len())).collect();
     assert_eq!(keys, [("new", 32), ("old", 65)]);
@@ -216,7 +216,43 @@ fn secrets_need_not_be_there_for_whoever_only_asks_where_the_gateway_is() {
     let folder = Folder::new(&[("gateway.yaml", &format!("{LISTEN}{keys}admin: {{ address: \"127.0.0.1:9000\" }}\n"))]);
     assert_eq!(folder.load().unwrap_err().len(), 2);
     let settings = load_without_secrets(&folder.path("gateway.yaml")).unwrap();
-    assert_eq!((settings.admin.address, settings.state.path), (address("127.0.0.1:9000"), folder.path("state")));
+    assert_eq!((settings.admin.address, settings.state.path), (Some(address("127.0.0.1:9000")), folder.path("state")));
+}
+
+#[test]
+fn the_operators_door_is_an_address_a_socket_or_both_and_has_tokens() {
+    let (token, short) = ("x".repeat(32), "y".repeat(31));
+    let load = |admin: &str| {
+        let file = format!("{LISTEN}admin: {admin}\n");
+        let folder = Folder::new(&[("gateway.yaml", &file), ("token", &token), ("short", &short), ("two", "a b")]);
+        let unix = Some(folder.path("admin.sock"));
+        folder.load().map(|settings| (settings.admin.clone(), unix)).map_err(|mistakes| mistakes[0].to_string())
+    };
+    let default = Some(address("127.0.0.1:9901"));
+    let (admin, _) = load("{}").unwrap();
+    assert_eq!((admin.address, admin.unix, admin.tokens.len()), (default, None, 0));
+    let (admin, unix) = load("{ unix: admin.sock }").unwrap();
+    assert_eq!((admin.address, &admin.unix), (None, &unix));
+    assert_eq!(admin.places(), [Place::Unix { path: unix.unwrap(), mode: 0o600 }]);
+    let (admin, unix) = load("{ unix: admin.sock, address: \"127.0.0.1:9901\" }").unwrap();
+    assert_eq!((admin.address, admin.unix), (default, unix));
+    let (admin, _) =
+        load("{ tokens: [{ role: viewer, token_file: token }, { role: operator, token_file: token }] }").unwrap();
+    let roles: Vec<_> = admin.tokens.iter().map(|token| (token.role, token.secret.len())).collect();
+    assert_eq!(roles, [(Role::Viewer, 32), (Role::Operator, 32)]);
+    let long = format!("{{ unix: {} }}", "x".repeat(108));
+    for (admin, wrong) in [
+        (long.as_str(), "the path of a Unix socket has at most 107 bytes"),
+        ("{ tokens: [{ role: viewer }] }", "a token needs `token_env` or `token_file`"),
+        ("{ tokens: [{ token_file: token }] }", "`role` is missing"),
+        ("{ tokens: [{ role: boss, token_file: token }] }", "`role`"),
+        ("{ tokens: [{ role: viewer, token: abc, token_file: token }] }", "a token is never written in this file"),
+        ("{ tokens: [{ role: viewer, token_file: short }] }", "at least 32 visible ASCII characters"),
+        ("{ tokens: [{ role: viewer, token_file: two }] }", "at least 32 visible ASCII characters"),
+    ] {
+        let said = load(admin).unwrap_err();
+        assert!(said.contains(wrong), "{admin}: {said}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod calls;
 mod facts;
 mod repeats;
 mod round;
+mod usage;
 mod watches;
 
 use std::{
@@ -30,7 +31,7 @@ use governor::{
 };
 use swaigate_core::{
     decide::{Answers, CellKey, Check, Exceeded, Family, Lesson, Question},
-    id::{AgentName, CallDigest, DocumentId, FactKey, RepeatKey},
+    id::{AgentName, CallDigest, CallerDigest, DocumentId, FactKey, RepeatKey},
     policy::Limit,
     time::Timestamp,
 };
@@ -42,7 +43,7 @@ use self::{
     round::Round,
     watches::{Alarm, Watches},
 };
-use super::{Begun, Gauges, Outcome, StateStore};
+use super::{Begun, Gauges, Outcome, StateStore, Usage};
 
 /// How often all cells may be looked through for idle ones while requests wait.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
@@ -399,6 +400,10 @@ where
         });
     }
 
+    fn usage(&self, caller: &[CallerDigest]) -> Usage {
+        self.used_by(caller)
+    }
+
     fn gauges(&self) -> Gauges {
         let (repeats, answer_bytes) = self.repeats.size();
         Gauges {
@@ -496,8 +501,12 @@ impl GovernorStore for Arrival {
 fn quota(limit: &Limit) -> Quota {
     let one = std::num::NonZeroU32::MIN;
     let burst = std::num::NonZeroU32::new(limit.burst).unwrap_or(one);
-    let step = limit.every / limit.allow.max(1);
-    Quota::with_period(step.max(Duration::from_nanos(1))).unwrap_or(Quota::per_second(one)).allow_burst(burst)
+    Quota::with_period(step(limit)).unwrap_or(Quota::per_second(one)).allow_burst(burst)
+}
+
+/// How long it takes until there is room for one more.
+fn step(limit: &Limit) -> Duration {
+    (limit.every / limit.allow.max(1)).max(Duration::from_nanos(1))
 }
 
 #[cfg(test)]

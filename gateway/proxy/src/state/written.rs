@@ -1,5 +1,8 @@
 //! A switch as JSON: in the state's file, in the admin API and on the command line.
 
+mod lock;
+
+pub use lock::{NoLock, WrittenLock, WrittenSubject};
 use serde::{Deserialize, Serialize};
 use swaigate_core::switches::{BadWord, NoNumber, NoSwitchId, Origin, Scope, Switch, Word};
 
@@ -22,7 +25,7 @@ pub struct Written {
     /// Until when, if it ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// `operator`, `environment` or `detection`.
+    /// `operator`, `environment`, `detection` or `recovery`.
     pub origin: String,
 }
 
@@ -103,6 +106,25 @@ impl Written {
             origin: origin.ok_or(NoSwitch::Field("origin"))?,
         })
     }
+}
+
+impl Written {
+    /// In a line, for people.
+    pub fn told(&self) -> String {
+        let Self { scope, who, why, since, until, .. } = self;
+        let what = match scope.scope() {
+            Ok(Scope::All) => "everything".to_owned(),
+            Ok(other) => other.to_string(),
+            Err(error) => error.to_string(),
+        };
+        line(&what, since, until.as_deref(), (who, why))
+    }
+}
+
+/// What is so, since when and until when, by whom and why.
+fn line(what: &str, since: &str, until: Option<&str>, (who, why): (&str, &str)) -> String {
+    let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+    format!("{what}, since {since}{until}, by {who}: {why}")
 }
 
 // === impl WrittenScope ===

@@ -10,9 +10,10 @@ use crate::{
         rewrite::{Lineage, seconds},
         rules::against_agent,
     },
+    orders::Orders,
     policy::{Agent, Policies},
     record::{Facts, Medium, Rule, noted},
-    switches::{Asked, Switches},
+    switches::Asked,
     token::{Kind, VerifiedToken},
     verdict::Reason,
 };
@@ -20,7 +21,7 @@ use crate::{
 pub(super) fn judge_fetch(
     admitted: &Admitted,
     policies: &Policies,
-    switches: &Switches,
+    orders: &Orders,
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
@@ -59,7 +60,7 @@ pub(super) fn judge_fetch(
         questions.extend(begins(&asker, policies, (call_id, caller), fresh, facts)?);
     }
     facts.document = Some(document);
-    check_switches(admitted, policies, switches, (token.as_ref(), &lineage, caller), moment, facts)?;
+    check_orders(admitted, policies, orders, (token.as_ref(), &lineage, caller), moment, facts)?;
     Ok(Judged { lineage: Some(lineage), redirect, questions, ..Judged::default() })
 }
 
@@ -95,22 +96,22 @@ fn begins(
 }
 
 /// Whoever the body names, the call is also its first caller's.
-fn check_switches(
+fn check_orders(
     admitted: &Admitted,
     policies: &Policies,
-    switches: &Switches,
+    orders: &Orders,
     (token, lineage, caller): (Option<&VerifiedToken>, &Lineage, &Caller),
     moment: &Moment,
     facts: &mut Facts,
 ) -> Result<(), Refused> {
-    if switches.is_empty() {
+    if orders.is_empty() {
         return Ok(());
     }
     let first = token.and_then(|token| token.claims().caller);
     let named = caller.number().map(|number| policies.keys().newest().caller(number));
     let callers = [lineage.caller, first, named];
     let asked = Asked { agent: &admitted.agent.name, function: None, callers: &callers };
-    Ok(emergency::check(switches, &asked, moment, facts)?)
+    Ok(emergency::check(orders, &asked, moment, facts)?)
 }
 
 /// A call begins, unless it is known.

@@ -19,9 +19,10 @@ use crate::{
     id::{CallerDigest, FunctionName},
     json::{Edits, Node},
     keys::Key,
+    orders::Orders,
     policy::Policies,
     record::{Facts, Rule, noted},
-    switches::{Asked, Switches},
+    switches::Asked,
     token::{self, Binding, Kind, VerifiedToken},
     verdict::Reason,
 };
@@ -29,7 +30,7 @@ use crate::{
 pub(super) fn judge_function(
     admitted: &Admitted,
     policies: &Policies,
-    switches: &Switches,
+    orders: &Orders,
     body: &[u8],
     moment: &Moment,
     facts: &mut Facts,
@@ -62,7 +63,7 @@ pub(super) fn judge_function(
         // Where nobody was named at the fetch, a switch stops whom the body names.
         let callers = [caller, named.filter(|_| caller.is_none())];
         let asked = Asked { agent: &agent.name, function: Some(&function), callers: &callers };
-        let stopped = emergency::check(switches, &asked, moment, facts);
+        let stopped = emergency::check(orders, &asked, moment, facts);
         stopped.map_err(|reason| Refused::by(own_rules, reason))?;
         questions.push(call_check(agent, call, CallEvent::Used, expiry));
         let called = Called {

@@ -133,6 +133,13 @@ impl Calls {
         has_room
     }
 
+    /// How many calls of a caller, whom these digests stand for, are under way at each agent.
+    pub(super) fn under_way(&self, caller: &[CallerDigest]) -> Vec<(AgentName, usize)> {
+        let table = self.hold();
+        let groups = table.under_way.iter().filter(|((_, who), _)| matches!(who, Who::Of(it) if caller.contains(it)));
+        groups.map(|((agent, _), calls)| (agent.clone(), calls.len())).collect()
+    }
+
     /// Forgets what no token asks for any more.
     pub(super) fn sweep(&self, now: u32) {
         let Table { calls, order, under_way } = &mut *self.hold();
