@@ -121,6 +121,7 @@ impl Api {
             Endpoint::Policy => self.policy(argument, query),
             Endpoint::Limits => self.limits(query),
             Endpoint::Decisions => self.decisions(query),
+            Endpoint::AuditHead => self.audit_head(),
             Endpoint::Switches => Ok(self.switches()),
             Endpoint::TurnOn => self.turn_on(body(session, MAX_BODY).await?).await,
             Endpoint::TurnOff => self.turn_off(argument, body(session, MAX_BODY).await?).await,

@@ -14,6 +14,7 @@ pub(super) enum Endpoint {
     Policy,
     Limits,
     Decisions,
+    AuditHead,
     Switches,
     TurnOn,
     TurnOff,
@@ -26,13 +27,14 @@ pub(super) enum Endpoint {
 }
 
 /// All of it: a segment in braces stands for any one.
-const ROUTES: [(Method, &str, Endpoint); 15] = [
+const ROUTES: [(Method, &str, Endpoint); 16] = [
     (Method::GET, "/v1/openapi.json", Endpoint::OpenApi),
     (Method::GET, "/v1/status", Endpoint::Status),
     (Method::GET, "/v1/agents", Endpoint::Agents),
     (Method::GET, "/v1/agents/{name}/policy", Endpoint::Policy),
     (Method::GET, "/v1/limits", Endpoint::Limits),
     (Method::GET, "/v1/decisions", Endpoint::Decisions),
+    (Method::GET, "/v1/audit/head", Endpoint::AuditHead),
     (Method::GET, "/v1/switches", Endpoint::Switches),
     (Method::POST, "/v1/switches", Endpoint::TurnOn),
     (Method::DELETE, "/v1/switches/{id}", Endpoint::TurnOff),
@@ -63,6 +65,7 @@ impl Endpoint {
             | Endpoint::Policy
             | Endpoint::Limits
             | Endpoint::Decisions
+            | Endpoint::AuditHead
             | Endpoint::Switches
             | Endpoint::Lockouts
             | Endpoint::Export => Role::Viewer,

@@ -119,6 +119,13 @@ impl Api {
         Ok(answer(StatusCode::OK, &found.iter().map(|decided| told_decision(decided)).collect::<Vec<_>>()))
     }
 
+    /// The last record of the audit log.
+    pub(super) fn audit_head(&self) -> Result<Answer, Answer> {
+        let head = self.app.audit.head();
+        let head = head.ok_or_else(|| error(StatusCode::NOT_FOUND, "nothing was recorded yet"))?;
+        Ok(answer(StatusCode::OK, &*head))
+    }
+
     /// A caller by the number, or by the digest that audit records have.
     fn caller(&self, text: &str) -> Result<Vec<CallerDigest>, Answer> {
         match text.parse() {
