@@ -69,6 +69,13 @@ fn a_damaged_file_is_set_aside_and_everything_stops_until_a_person_says_otherwis
     }
 }
 
+/// Waits until both orders are recorded, each with who brought it back.
+fn brought_back(gateway: &Gateway) {
+    until("what was brought back is recorded", || {
+        (gateway.audit().iter().filter(|record| record["why"] == "new machine").count() == 2).then_some(())
+    });
+}
+
 #[test]
 fn what_is_ordered_moves_from_one_machine_to_another() {
     let policy = Policy::of(Sdk::Rust.shared().address);
@@ -107,11 +114,10 @@ fn what_is_ordered_moves_from_one_machine_to_another() {
     assert!(is_stopped(&other));
     let words =
         |found: &[Value]| found.iter().map(|it| it["why"].as_str().expect("why").to_owned()).collect::<BTreeSet<_>>();
+    brought_back(&other);
     let imported = other.crash();
     assert_eq!(words(&list(&imported, "switches")), ["fraud".to_owned()].into(), "it took the place of the older one");
     assert_eq!(words(&list(&imported, "lockouts")), ["left".to_owned(), "scans".to_owned()].into());
-    let of_import = imported.audit().into_iter().filter(|record| record["why"] == "new machine").count();
-    assert_eq!(of_import, 2, "each is recorded with who brought it back");
 
     // Into one that is stopped: in force, and recorded, when it starts.
     let third = policy.start();
@@ -124,9 +130,7 @@ fn what_is_ordered_moves_from_one_machine_to_another() {
     let third = third.start_again();
     assert_eq!((list(&third, "switches"), list(&third, "lockouts")), orders);
     assert!(is_stopped(&third));
-    until("what was brought back is recorded", || {
-        (third.audit().iter().filter(|record| record["why"] == "new machine").count() == 2).then_some(())
-    });
+    brought_back(&third);
     let again = third.restart();
     assert_eq!(again.audit().iter().filter(|record| record["why"] == "new machine").count(), 2, "and only once");
 
