@@ -38,7 +38,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use arc_swap::ArcSwapOption;
 use swaigate_core::{
     chain,
@@ -63,11 +62,8 @@ pub use self::{
     inputs::hex,
 };
 use self::{
-    file::{Found, LogFile},
-    kept::ChainFile,
-    sinks::Sinks,
     strangers::Strangers,
-    writer::{Scribe, Times},
+    writer::{Desk, Scribe},
 };
 use crate::{
     metrics::Metrics,
@@ -109,6 +105,8 @@ enum Message {
     Reopen,
     /// Another process goes on; what comes from now on is to be sent there.
     HandOver(Box<dyn Write + Send>, oneshot::Sender<io::Result<()>>),
+    /// It doesn't: this process goes on.
+    TakeBack(oneshot::Sender<io::Result<()>>),
     /// Nothing that matters comes after this.
     End,
 }
@@ -175,33 +173,18 @@ pub enum Event {
 /// # Errors
 /// If the file can't be opened, the key not be read, or another process has it.
 pub fn open(settings: &settings::Audit, chain: &Path, metrics: &Arc<Metrics>) -> anyhow::Result<(Audit, Writer)> {
-    let (mut kept, mut state) = ChainFile::open(chain)?;
-    let path = &settings.path;
-    let opened = LogFile::open(path).and_then(|mut log| log.recover(&mut state).map(|found| (log, found)));
-    let (log, found) = opened.with_context(|| format!("{}: the audit log can't be opened", path.display()))?;
-    let after = state.ending.map_or("crash", kept::Ending::as_str);
-    tell_of_start(path, after, &state.chain, found);
-    state.chain.turn();
-    (state.file, state.length, state.ending) = (log.number(), log.length(), None);
-    kept.write(&state, true).with_context(|| format!("{}: it can't be written", kept.path().display()))?;
-
     let (queue, receiver) = mpsc::channel(settings.queue.max(4));
     let strangers = Arc::new(Strangers::new(settings.strangers));
     let (head, is_ending) = (Arc::new(ArcSwapOption::empty()), Arc::new(AtomicBool::new(false)));
-    let mut scribe = Scribe {
+    let desk = Desk {
         settings: settings.clone(),
-        log,
-        kept,
-        state,
+        chain: chain.to_owned(),
         strangers: Arc::clone(&strangers),
-        sinks: Sinks::start(&settings.sinks, metrics)?,
         head: Arc::clone(&head),
         metrics: Arc::clone(metrics),
-        is_behind: false,
         is_ending: Arc::clone(&is_ending),
-        times: Times::new(),
     };
-    scribe.open_section(after, Some(found.cut).filter(|cut| *cut > 0));
+    let scribe = Scribe::open(desk)?;
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = thread::Builder::new().name("audit".to_owned());
     let thread = thread.spawn(move || scribe.write_all(&runtime, receiver))?;
@@ -211,17 +194,6 @@ pub fn open(settings: &settings::Audit, chain: &Path, metrics: &Arc<Metrics>) ->
         OnFailure::Block => BLOCK,
     };
     Ok((Audit { queue, patience, strangers, head, metrics: Arc::clone(metrics) }, writer))
-}
-
-fn tell_of_start(path: &Path, after: &str, chain: &chain::Chain, found: Found) {
-    let (path, seq) = (path.display(), chain.head().seq);
-    if after == "crash" {
-        let Found { followed, cut, .. } = found;
-        tracing::warn!(%path, seq, followed, cut_bytes = cut, "the audit log was not ended in order; it goes on after record {seq}, and what wasn't on the disk is lost");
-    }
-    if found.foreign > 0 {
-        tracing::error!(%path, lines = found.foreign, "the audit log holds lines that are not of its chain; `swaigate audit verify` tells which");
-    }
 }
 
 /// Makes the chain of a gateway that hasn't run yet, with its key in this folder. Says the verification key, which is
@@ -305,7 +277,7 @@ impl Audit {
         }
     }
 
-    /// Records what the process that had the log before has passed on ([`Writer::hand_over`]): one of its lines. It waits
+    /// Records what the process that had the log before has passed on ([`Audit::hand_over`]): one of its lines. It waits
     /// for a place, so it is not for a thread that serves requests.
     ///
     /// # Errors
@@ -320,6 +292,33 @@ impl Audit {
         // It fails only if the writer is gone, and then nothing is recorded any more.
         let _ = self.queue.blocking_send(Message::Foreign(line.to_vec()));
         Ok(())
+    }
+
+    /// Lets another process go on with the log: writes and syncs all that was queued until now, and lets go of the files.
+    /// When this returns, that process can [`open`] them, and goes on in the same chain. Records that come here later are
+    /// written to `to`, a line each, for its [`Audit::take_in`]; [`Writer::finish`] ends that, or [`Audit::take_back`]. It
+    /// waits, so it is not for a thread that serves requests.
+    ///
+    /// # Errors
+    /// If the end of the log can't be synced. The files are let go all the same.
+    pub fn hand_over(&self, to: Box<dyn Write + Send>) -> io::Result<()> {
+        self.ask(|done| Message::HandOver(to, done))
+    }
+
+    /// Goes on with the log after another process had it, in the same chain. When this returns, nothing more is written to
+    /// where records went meanwhile. It waits.
+    ///
+    /// # Errors
+    /// If the files can't be opened yet. It is tried again until they can, and records wait.
+    pub fn take_back(&self) -> io::Result<()> {
+        self.ask(Message::TakeBack)
+    }
+
+    fn ask(&self, question: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Message) -> io::Result<()> {
+        let gone = || io::Error::other("the audit log's writer is gone");
+        let (done, is_done) = oneshot::channel();
+        self.queue.blocking_send(question(done)).map_err(|_| gone())?;
+        is_done.blocking_recv().map_err(|_| gone())?
     }
 
     /// The last record that was written, and whether it is known to be on the disk; nothing before the first.
@@ -354,20 +353,6 @@ impl Writer {
         let _ = self.queue.blocking_send(Message::End);
         let _ = self.thread.join();
     }
-
-    /// Lets another process go on with the log: writes and syncs all that was queued until now, and lets go of the files.
-    /// When this returns, that process can [`open`] them, and goes on in the same chain. Records that come here later are
-    /// written to `to`, a line each, for its [`Audit::take_in`]; [`Writer::finish`] ends that. It waits, so it is not for a
-    /// thread that serves requests.
-    ///
-    /// # Errors
-    /// If the end of the log can't be synced. The files are let go all the same.
-    pub fn hand_over(&self, to: Box<dyn Write + Send>) -> io::Result<()> {
-        let gone = || io::Error::other("the audit log's writer is gone");
-        let (done, is_done) = oneshot::channel();
-        self.queue.blocking_send(Message::HandOver(to, done)).map_err(|_| gone())?;
-        is_done.blocking_recv().map_err(|_| gone())?
-    }
 }
 
 // === impl Message ===
@@ -381,6 +366,7 @@ impl std::fmt::Debug for Message {
             Message::Foreign(_) => "Foreign",
             Message::Reopen => "Reopen",
             Message::HandOver(..) => "HandOver",
+            Message::TakeBack(_) => "TakeBack",
             Message::End => "End",
         })
     }

@@ -227,7 +227,7 @@ fn a_crash_at_any_byte_loses_no_more_than_what_was_not_there() {
 fn open_again(state: &[u8]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("audit.chain"), state).unwrap();
-    let (mut file, mut found) = ChainFile::open(folder.path()).unwrap();
+    let (mut file, mut found) = kept::ChainFile::open(folder.path()).unwrap();
     found.ending = None;
     file.write(&found, true).unwrap();
     fs::read(file.path()).unwrap()
@@ -279,7 +279,7 @@ fn another_process_goes_on_and_takes_in_what_comes_late() {
     let (old, writer) = world.open();
     old.reserve().unwrap().record(entry(Reason::Ok));
     let late = Shared::default();
-    writer.hand_over(Box::new(late.clone())).unwrap();
+    old.hand_over(Box::new(late.clone())).unwrap();
     let (new, successor) = world.open();
     old.reserve().unwrap().record(entry(Reason::AgentTimeout));
     writer.finish();
@@ -299,6 +299,33 @@ fn another_process_goes_on_and_takes_in_what_comes_late() {
     let line = sealed.split(|byte| *byte == b'\n').next().unwrap();
     assert_eq!(third.take_in(line), Err(NoRecord), "what is sealed is a line of a log already");
     writer.finish();
+}
+
+#[test]
+fn what_another_process_does_not_want_is_taken_back() {
+    let world = World::new();
+    let (audit, writer) = world.open();
+    for round in 0..2 {
+        audit.reserve().unwrap().record(entry(Reason::Ok));
+        let late = Shared::default();
+        audit.hand_over(Box::new(late.clone())).unwrap();
+        audit.reserve().unwrap().record(entry(Reason::AgentTimeout));
+        if round == 1 {
+            // The other process dies with it.
+            let (other, heir) = world.open();
+            other.reserve().unwrap().record(entry(Reason::Limited));
+            heir.finish();
+        }
+        audit.take_back().unwrap();
+        let text = late.0.lock().unwrap().clone();
+        assert_eq!(text.split_inclusive(|byte| *byte == b'\n').count(), 1, "and nothing more is written there");
+        audit.take_in(&text).unwrap();
+    }
+    audit.take_back().unwrap();
+    writer.finish();
+    let reasons: Vec<_> = world.lines().iter().filter_map(|line| line["reason"].as_str().map(str::to_owned)).collect();
+    assert_eq!(reasons, ["ok", "agent_timeout", "ok", "limited", "agent_timeout"]);
+    assert_eq!(world.sections(), ["start", "handover", "handover", "stop"]);
 }
 
 /// Bytes that a test can look at.

@@ -13,8 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
+use swaigate_core::chain::Chain;
 use tokio::{
     runtime::Runtime,
     sync::{mpsc::Receiver, oneshot},
@@ -25,7 +27,7 @@ use super::{
     Message,
     anomaly::AnomalyLine,
     change::ChangeLine,
-    file::{self, LogFile},
+    file::{self, Found, LogFile},
     heads::{self, Head},
     kept::{ChainFile, Ending, State},
     line::Line,
@@ -61,24 +63,32 @@ const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 
 /// The writer, in its thread.
 pub(super) struct Scribe {
+    desk: Desk,
+    log: LogFile,
+    kept: ChainFile,
+    state: State,
+    sinks: Sinks,
+    /// Whether something was sealed that the kept key doesn't know of.
+    is_behind: bool,
+    times: Times,
+}
+
+/// What a writer needs besides the files, and what is left when another process has those.
+#[derive(Clone)]
+pub(super) struct Desk {
     pub(super) settings: settings::Audit,
-    pub(super) log: LogFile,
-    pub(super) kept: ChainFile,
-    pub(super) state: State,
+    /// The folder of the chain's key.
+    pub(super) chain: PathBuf,
     pub(super) strangers: Arc<Strangers>,
-    pub(super) sinks: Sinks,
     pub(super) head: Arc<ArcSwapOption<Head>>,
     pub(super) metrics: Arc<Metrics>,
-    /// Whether something was sealed that the kept key doesn't know of.
-    pub(super) is_behind: bool,
     /// Whether the process wants to end.
     pub(super) is_ending: Arc<AtomicBool>,
-    pub(super) times: Times,
 }
 
 /// When what was done last.
 #[derive(Debug)]
-pub(super) struct Times {
+struct Times {
     /// The key was written after all that was sealed.
     kept: Instant,
     /// A head was told; and the number of its record.
@@ -96,7 +106,7 @@ type Successor = (Box<dyn Write + Send>, oneshot::Sender<io::Result<()>>);
 // === impl Times ===
 
 impl Times {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let now = Instant::now();
         Self { kept: now, told: (now, 0), logged: None, rotation_failed: None, has_given_up: false }
     }
@@ -105,8 +115,35 @@ impl Times {
 // === impl Scribe ===
 
 impl Scribe {
-    /// Writes until it is told that this is the end, or that another process goes on.
-    pub(super) fn write_all(mut self, runtime: &Runtime, mut queue: Receiver<Message>) {
+    /// Goes on in the chain, from where its key says, with a section of its own.
+    ///
+    /// # Errors
+    /// If the file can't be opened, the key not be read, or another process has it.
+    pub(super) fn open(desk: Desk) -> anyhow::Result<Self> {
+        let (mut kept, mut state) = ChainFile::open(&desk.chain)?;
+        let path = &desk.settings.path;
+        let opened = LogFile::open(path).and_then(|mut log| log.recover(&mut state).map(|found| (log, found)));
+        let (log, found) = opened.with_context(|| format!("{}: the audit log can't be opened", path.display()))?;
+        let after = state.ending.map_or("crash", Ending::as_str);
+        tell_of_start(path, after, &state.chain, found);
+        state.chain.turn();
+        (state.file, state.length, state.ending) = (log.number(), log.length(), None);
+        kept.write(&state, true).with_context(|| format!("{}: it can't be written", kept.path().display()))?;
+        let sinks = Sinks::start(&desk.settings.sinks, &desk.metrics)?;
+        let mut scribe = Self { desk, log, kept, state, sinks, is_behind: false, times: Times::new() };
+        scribe.open_section(after, Some(found.cut).filter(|cut| *cut > 0));
+        Ok(scribe)
+    }
+
+    /// Writes until it is told that this is the end. While another process goes on, what comes is passed on to it.
+    pub(super) fn write_all(self, runtime: &Runtime, mut queue: Receiver<Message>) {
+        let mut next = Some(self);
+        while let Some(scribe) = next {
+            next = scribe.write_to_the_end(runtime, &mut queue);
+        }
+    }
+
+    fn write_to_the_end(mut self, runtime: &Runtime, queue: &mut Receiver<Message>) -> Option<Self> {
         self.rotate_if_due();
         self.write();
         loop {
@@ -114,7 +151,7 @@ impl Scribe {
             // `timeout` is made within the runtime, whose clock it needs.
             let received = runtime.block_on(async { timeout(patience, queue.recv()).await });
             if let Ok(Some(message)) = received
-                && let ControlFlow::Break(end) = self.gather(message, &mut queue)
+                && let ControlFlow::Break(end) = self.gather(message, queue)
             {
                 return self.end(end, queue);
             }
@@ -127,7 +164,7 @@ impl Scribe {
 
     /// Until when nothing is due.
     fn patience(&self) -> Duration {
-        match self.settings.sync {
+        match self.desk.settings.sync {
             Fsync::Every(every) if self.is_behind => every.saturating_sub(self.times.kept.elapsed()).min(TICK),
             _ => TICK,
         }
@@ -152,6 +189,8 @@ impl Scribe {
             Message::Foreign(record) => self.seal_bytes(record),
             Message::Reopen => self.reopen(),
             Message::HandOver(to, done) => return ControlFlow::Break(Some((to, done))),
+            // It has never left.
+            Message::TakeBack(done) => drop(done.send(Ok(()))),
             Message::End => return ControlFlow::Break(None),
         }
         ControlFlow::Continue(())
@@ -171,17 +210,17 @@ impl Scribe {
         self.sinks.copy(&record);
         self.log.add(&record);
         self.is_behind = true;
-        self.metrics.audit_written.inc();
+        self.desk.metrics.audit_written.inc();
     }
 
     /// The record with which the section begins, in which the chain is now.
-    pub(super) fn open_section(&mut self, after: &str, cut_bytes: Option<u64>) {
+    fn open_section(&mut self, after: &str, cut_bytes: Option<u64>) {
         let opening = self.state.chain.opening(clock::rfc3339(clock::now()), after, cut_bytes);
         self.seal_here(serde_json::to_vec(&opening).unwrap_or_default());
     }
 
     fn tell_of_strangers(&mut self, is_end: bool) {
-        for summary in self.strangers.due(clock::now(), is_end) {
+        for summary in self.desk.strangers.due(clock::now(), is_end) {
             self.seal(&summary);
         }
     }
@@ -194,7 +233,7 @@ impl Scribe {
             if self.times.has_given_up {
                 return;
             }
-            if self.is_ending.load(Ordering::Relaxed) && begun.elapsed() >= LAST_TRIES {
+            if self.desk.is_ending.load(Ordering::Relaxed) && begun.elapsed() >= LAST_TRIES {
                 self.times.has_given_up = true;
                 tracing::error!(path = %self.log.path().display(), "the audit log can't be written to its end: records are lost");
                 return;
@@ -205,8 +244,8 @@ impl Scribe {
     }
 
     fn failed(&mut self, what: &str, error: &io::Error) {
-        self.metrics.audit_errors.inc();
-        self.metrics.audit_failing.set(1);
+        self.desk.metrics.audit_errors.inc();
+        self.desk.metrics.audit_failing.set(1);
         if self.times.logged.is_none_or(|at| at.elapsed() >= LOGGED) {
             self.times.logged = Some(Instant::now());
             let path = self.log.path().display();
@@ -215,8 +254,8 @@ impl Scribe {
     }
 
     fn works_again(&mut self) {
-        if self.metrics.audit_failing.get() != 0 {
-            self.metrics.audit_failing.set(0);
+        if self.desk.metrics.audit_failing.get() != 0 {
+            self.desk.metrics.audit_failing.set(0);
             self.times.logged = None;
             tracing::warn!(path = %self.log.path().display(), "the audit log can be written again");
         }
@@ -225,19 +264,19 @@ impl Scribe {
     fn show_head(&self) {
         let head = self.here(self.log.path());
         let is_shown =
-            self.head.load().as_ref().is_some_and(|shown| (shown.seq, shown.on_disk) == (head.seq, head.on_disk));
+            self.desk.head.load().as_ref().is_some_and(|shown| (shown.seq, shown.on_disk) == (head.seq, head.on_disk));
         if !is_shown {
-            self.head.store(Some(Arc::new(head)));
+            self.desk.head.store(Some(Arc::new(head)));
         }
     }
 
     fn here(&self, file: &Path) -> Head {
-        let on_disk = !self.is_behind && self.settings.sync != Fsync::Never;
+        let on_disk = !self.is_behind && self.desk.settings.sync != Fsync::Never;
         Head::new(self.state.chain.head(), file, clock::now(), on_disk)
     }
 
     fn keep_if_due(&mut self) {
-        let due = match self.settings.sync {
+        let due = match self.desk.settings.sync {
             Fsync::Always => Duration::ZERO,
             Fsync::Every(every) => every,
             Fsync::Never => TICK,
@@ -249,7 +288,7 @@ impl Scribe {
 
     /// First the records, then the key that is needed after them: a crash in between loses neither.
     fn keep(&mut self, ending: Option<Ending>) {
-        let is_durable = self.settings.sync != Fsync::Never;
+        let is_durable = self.desk.settings.sync != Fsync::Never;
         self.times.kept = Instant::now();
         (self.state.file, self.state.length) = (self.log.number(), self.log.length());
         self.state.ending = ending;
@@ -267,7 +306,7 @@ impl Scribe {
     // === files ===
 
     fn rotate_if_due(&mut self) {
-        let Some(rotate) = self.settings.rotate.filter(|_| self.log.is_regular() && self.log.length() > 0) else {
+        let Some(rotate) = self.desk.settings.rotate.filter(|_| self.log.is_regular() && self.log.length() > 0) else {
             return;
         };
         if self.times.rotation_failed.is_some_and(|at| at.elapsed() < ROTATE_AGAIN) {
@@ -319,7 +358,7 @@ impl Scribe {
 
     fn tell_head_if_due(&mut self) {
         let (at, seq) = self.times.told;
-        if at.elapsed() >= self.settings.heads && seq != self.state.chain.head().seq {
+        if at.elapsed() >= self.desk.settings.heads && seq != self.state.chain.head().seq {
             self.tell_head(self.log.path().to_owned());
         }
     }
@@ -337,7 +376,8 @@ impl Scribe {
 
     // === the end ===
 
-    fn end(mut self, end: Option<Successor>, queue: Receiver<Message>) {
+    /// The writer that goes on later, if another process doesn't.
+    fn end(mut self, end: Option<Successor>, queue: &mut Receiver<Message>) -> Option<Self> {
         self.tell_of_strangers(true);
         self.write();
         if !self.times.has_given_up {
@@ -346,20 +386,61 @@ impl Scribe {
         if self.state.chain.head().seq != self.times.told.1 {
             self.tell_head(self.log.path().to_owned());
         }
-        let Some((to, done)) = end else { return };
-        let (strangers, metrics) = (Arc::clone(&self.strangers), Arc::clone(&self.metrics));
+        let (to, done) = end?;
+        let desk = self.desk.clone();
         let is_kept = !self.is_behind;
         // Whoever goes on needs the files, and waits until nobody has them.
         drop(self);
         let kept = is_kept.then_some(()).ok_or_else(|| io::Error::other("the audit log can't be synced"));
         // Whoever asked may be gone.
         let _ = done.send(kept);
-        pass_on(queue, to, &strangers, &metrics);
+        let taken_back = pass_on(queue, to, &desk)?;
+        desk.reopen(taken_back)
     }
 }
 
-/// Sends what comes after a hand-over to whoever has the chain now, a line each, unsealed.
-fn pass_on(mut queue: Receiver<Message>, mut to: Box<dyn Write + Send>, strangers: &Strangers, metrics: &Metrics) {
+// === impl Desk ===
+
+impl Desk {
+    /// Opens the files again, as soon as they can be; none if the process wants to end before.
+    fn reopen(self, done: oneshot::Sender<io::Result<()>>) -> Option<Scribe> {
+        let mut done = Some(done);
+        loop {
+            let (opened, told) = match Scribe::open(self.clone()) {
+                Ok(scribe) => (Some(scribe), Ok(())),
+                Err(error) => {
+                    self.metrics.audit_errors.inc();
+                    tracing::error!("the audit log can't be opened again, and records wait: {error:#}");
+                    (None, Err(io::Error::other(format!("{error:#}"))))
+                }
+            };
+            // Whoever asked may be gone.
+            done.take().map(|done| done.send(told));
+            if opened.is_some() || self.is_ending.load(Ordering::Relaxed) {
+                return opened;
+            }
+            thread::sleep(RETRY);
+        }
+    }
+}
+
+fn tell_of_start(path: &Path, after: &str, chain: &Chain, found: Found) {
+    let (path, seq) = (path.display(), chain.head().seq);
+    if after == "crash" {
+        let Found { followed, cut, .. } = found;
+        tracing::warn!(%path, seq, followed, cut_bytes = cut, "the audit log was not ended in order; it goes on after record {seq}, and what wasn't on the disk is lost");
+    }
+    if found.foreign > 0 {
+        tracing::error!(%path, lines = found.foreign, "the audit log holds lines that are not of its chain; `swaigate audit verify` tells which");
+    }
+}
+
+/// Sends what comes after a hand-over to whoever has the chain now, a line each, unsealed. Who wants it back, if anybody.
+fn pass_on(
+    queue: &mut Receiver<Message>,
+    mut to: Box<dyn Write + Send>,
+    Desk { strangers, metrics, .. }: &Desk,
+) -> Option<oneshot::Sender<io::Result<()>>> {
     let json = |record: &dyn Fn() -> serde_json::Result<Vec<u8>>| record().ok();
     while let Some(message) = queue.blocking_recv() {
         let record = match message {
@@ -372,6 +453,7 @@ fn pass_on(mut queue: Receiver<Message>, mut to: Box<dyn Write + Send>, stranger
                 let _ = done.send(Err(io::Error::other("the audit log was handed over already")));
                 None
             }
+            Message::TakeBack(done) => return Some(done),
             Message::End => break,
         };
         record.into_iter().for_each(|record| send(&mut to, record, metrics));
@@ -380,6 +462,7 @@ fn pass_on(mut queue: Receiver<Message>, mut to: Box<dyn Write + Send>, stranger
         serde_json::to_vec(&summary).into_iter().for_each(|record| send(&mut to, record, metrics));
     }
     let _ = to.flush();
+    None
 }
 
 fn send(to: &mut Box<dyn Write + Send>, mut record: Vec<u8>, metrics: &Metrics) {
