@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod pki;
 pub(crate) mod platform;
 pub(crate) mod process;
@@ -46,6 +47,22 @@ pub(crate) fn free_address() -> SocketAddr {
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .find(|address| TcpListener::bind(address).is_ok())
         .expect("a port is free")
+}
+
+/// How long a test goes on that may go on for longer: `SWAIGATE_TEST_SECONDS`, or a few seconds.
+pub(crate) fn seconds() -> Duration {
+    Duration::from_secs(number_in("SWAIGATE_TEST_SECONDS", 4))
+}
+
+#[allow(dead_code)]
+/// How often a test does what it may do more often: `SWAIGATE_TEST_ROUNDS`, or a few times.
+pub(crate) fn rounds() -> u64 {
+    number_in("SWAIGATE_TEST_ROUNDS", 3)
+}
+
+fn number_in(variable: &str, default: u64) -> u64 {
+    let number = std::env::var(variable).ok();
+    number.map_or(default, |number| number.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }
 
 /// A number that no other test of this process gets.

@@ -43,5 +43,6 @@ mod strict_json;
 mod tls;
 mod tools;
 mod transfers;
+mod under_load;
 mod upstreams;
 mod whole_call;

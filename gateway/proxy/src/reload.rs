@@ -87,10 +87,10 @@ pub fn assemble(
 
 /// What the files are read again for.
 enum Wake {
-    /// One has changed, or SIGHUP came.
+    /// One has changed, and others may follow.
     Change,
-    /// Somebody waits for what becomes of it.
-    Asked(oneshot::Sender<Outcome>),
+    /// Whoever asks has written what is to be read, and may wait for what becomes of it.
+    Asked(Option<oneshot::Sender<Outcome>>),
 }
 
 /// How many agents there are now, or why the configuration in force stays.
@@ -106,13 +106,13 @@ impl Bell {
     /// Without waiting.
     pub fn ring(&self) {
         // Only a gateway that is ending has nobody left to wake.
-        let _ = self.0.send(Wake::Change);
+        let _ = self.0.send(Wake::Asked(None));
     }
 
     /// Waits for what becomes of it; `None` if the gateway is ending.
     pub async fn reload(&self) -> Option<Outcome> {
         let (told, outcome) = oneshot::channel();
-        self.0.send(Wake::Asked(told)).ok()?;
+        self.0.send(Wake::Asked(Some(told))).ok()?;
         outcome.await.ok()
     }
 }
@@ -162,7 +162,7 @@ impl Reloader {
                 }
                 let outcome: Outcome = loaded.map(|(_, agents)| agents);
                 for wake in wakes {
-                    if let Wake::Asked(told) = wake {
+                    if let Wake::Asked(Some(told)) = wake {
                         // Whoever asked may have left.
                         let _ = told.send(outcome.clone());
                     }
@@ -179,7 +179,8 @@ impl Reloader {
             if event.is_ok_and(|event| {
                 !event.kind.is_access() && event.paths.iter().any(|path| is_read(path) || is_watched(path, &watched))
             }) {
-                bell.ring();
+                // Only a gateway that is ending has nobody left to wake.
+                let _ = bell.0.send(Wake::Change);
             }
         })?;
         let config_folder = self.config.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -293,9 +294,13 @@ pub fn told(mistakes: &[Mistake]) -> anyhow::Error {
     anyhow!(lines.join("\n"))
 }
 
-/// All that comes until nothing has come for a while, but not for ever.
+/// All that comes until nothing has changed for a while, but not for ever, and not once somebody asks.
 fn wait_for_quiet(first: Wake, woken: &mpsc::Receiver<Wake>) -> Vec<Wake> {
     let give_up = Instant::now() + 10 * QUIET;
-    let more = std::iter::from_fn(|| if Instant::now() < give_up { woken.recv_timeout(QUIET).ok() } else { None });
-    std::iter::once(first).chain(more).collect()
+    let mut wakes = vec![first];
+    while let (Some(Wake::Change), true) = (wakes.last(), Instant::now() < give_up) {
+        let Ok(next) = woken.recv_timeout(QUIET) else { break };
+        wakes.push(next);
+    }
+    wakes
 }

@@ -94,6 +94,7 @@ impl Request {
         self.try_send_with(&client())
     }
 
+    /// The same by a client whose connections are kept.
     pub(crate) fn try_send_with(&self, client: &ureq::Agent) -> Result<Answer, ureq::Error> {
         let mut request = ureq::http::Request::builder().method(self.method).uri(&self.url);
         for (name, value) in &self.headers {
