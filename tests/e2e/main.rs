@@ -44,5 +44,6 @@ mod tls;
 mod tools;
 mod transfers;
 mod under_load;
+mod upgrades;
 mod upstreams;
 mod whole_call;

@@ -2,6 +2,8 @@
 //! `SWAIGATE_TEST_SECONDS`; `tests/endurance` runs them for long.
 
 use std::{
+    fs,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -10,9 +12,10 @@ use serde_json::json;
 
 use crate::harness::{
     agent::Sdk,
-    gateway::{Gateway, Policy},
+    gateway::{Folder, Gateway, Policy},
     load::Load,
     platform::{Call, Platform},
+    raw::Raw,
     seconds, until,
 };
 
@@ -24,7 +27,7 @@ const ALLOWED: usize = 10;
 
 #[test]
 fn reloads_lose_no_request_and_no_count() {
-    let agent = Sdk::Rust.start();
+    let agent = Sdk::Python.start();
     let limited = |words: u64| {
         let limits = format!("limits: [{{ per: caller, allow: {ALLOWED}, every: 1h }}]");
         Policy::of(agent.address).and(&format!("{limits}\nsay: {{ limited: \"Words {words}.\" }}"))
@@ -59,7 +62,7 @@ fn reloads_lose_no_request_and_no_count() {
 
 #[test]
 fn sigterm_under_load_ends_what_is_under_way_and_loses_nothing_that_was_taken() {
-    let (agent, slow) = (Sdk::Rust.start(), Sdk::Python.shared());
+    let (agent, slow) = (Sdk::Python.start(), Sdk::Python.shared());
     let slow_policy = Policy::of(slow.address).named("slow").at("/slow").with_upstream_path("/bank");
     let settings = "shutdown: { delay: 2s, drain: 30s }";
     let mut gateway = Gateway::start(settings, &[&Policy::of(agent.address), &slow_policy]);
@@ -81,4 +84,66 @@ fn sigterm_under_load_ends_what_is_under_way_and_loses_nothing_that_was_taken() 
     });
     assert_eq!(gateway.process.exit().code(), Some(0), "{}", gateway.process.stderr());
     assert_eq!(gateway.records(&call, 2)[1]["reason"], "ok");
+}
+
+/// A service manager that holds the listening socket, and starts its service again whenever that has ended.
+const MANAGER: &str = r#"
+import ctypes, os, socket, sys
+host, port = sys.argv[1].rsplit(":", 1)
+own = socket.socket()
+own.bind((host, int(port)))
+own.listen(4096)
+while True:
+    service = os.fork()
+    if service == 0:
+        ctypes.CDLL(None).prctl(1, 9)  # it ends with the manager
+        os.dup2(own.fileno(), 3)
+        os.set_inheritable(3, True)
+        os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+        os.execv(sys.argv[2], sys.argv[2:])
+    with open("new.pid", "w") as file:
+        file.write(str(service))
+    os.rename("new.pid", "service.pid")
+    os.waitpid(service, 0)
+"#;
+
+#[test]
+fn a_restart_loses_nothing_where_the_service_manager_holds_the_socket() {
+    let agent = Sdk::Python.start();
+    let folder = Folder::new("", &[&Policy::of(agent.address)]);
+    let address = folder.listen.to_string();
+    let gateway = folder.start_by(&["python3", "-c", MANAGER, &address]);
+    let service = || fs::read_to_string(gateway.folder.path("service.pid")).expect("it is written before");
+    let (tally, restarts) = Load::on(gateway.platform()).during(|load| {
+        let give_up = Instant::now() + seconds();
+        let mut restarts = 0;
+        while Instant::now() < give_up || restarts < 2 {
+            let answered = load.answered();
+            until("callers are served", || (load.answered() > answered + 30).then_some(()));
+            let old = service();
+            let killed = Command::new("kill").args(["-s", "TERM", &old]).status();
+            assert!(killed.is_ok_and(|status| status.success()));
+            until("another one is started", || (service() != old).then_some(()));
+            restarts += 1;
+        }
+        restarts
+    });
+    eprintln!("{restarts} restarts: {}", tally.told());
+    tally.is_flawless();
+    tally.ran_once_at(&agent);
+}
+
+#[test]
+fn what_is_on_its_way_on_a_kept_connection_at_sigterm_is_answered() {
+    let mut gateway = Policy::of(Sdk::Rust.shared().address).start();
+    let mut kept = Raw::connect(gateway.listen());
+    let request = || gateway.platform().fetch_request("", &Call::new());
+    kept.request(&request());
+    assert_eq!(kept.read().expect("it is answered").status, 200);
+    gateway.process.signal("TERM");
+    until("it stops", || gateway.process.stderr().contains("stopping").then_some(()));
+    kept.request(&request());
+    let last = kept.read().expect("it is answered");
+    assert!(last.status == 200 && last.head.to_lowercase().contains("connection: close"), "{}", last.head);
+    assert_eq!(gateway.process.exit().code(), Some(0));
 }

@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::fleets::{digest, score};
 pub use self::{
-    board::{Board, Unchanged, Wanted, WantedLock},
+    board::{Board, Follower, Unchanged, Wanted, WantedLock},
     fleets::{Due, Fleet, Fleets, NotNow, Station, View, Visit},
     loads::{Loaded, Loads},
     recent::{Decided, EACH, Recent, Sieve},
@@ -220,6 +220,11 @@ impl App {
     /// From now on the gateway isn't ready, and connections are closed after their request.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// It is ready again: whoever was to take over didn't.
+    pub fn go_on(&self) {
+        self.draining.store(false, Ordering::Relaxed);
     }
 
     /// Whether it is shutting down.

@@ -89,14 +89,24 @@ pub struct Limits {
 pub struct Edge<A> {
     doors: Vec<Door>,
     hall: Arc<Hall<A>>,
-    closing: Arc<watch::Sender<bool>>,
+    closing: Arc<watch::Sender<Doors>>,
     name: &'static str,
     threads: Option<usize>,
 }
 
 /// Closes the doors of an [`Edge`], also before it serves.
 #[derive(Clone)]
-pub struct Closer(Arc<watch::Sender<bool>>);
+pub struct Closer(Arc<watch::Sender<Doors>>);
+
+/// Whether connections come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doors {
+    Open,
+    /// Not now: they wait.
+    Shut,
+    /// Not any more.
+    Closed,
+}
 
 /// How many requests a client may have under way on one connection of HTTP/2.
 const STREAMS: u32 = 64;
@@ -131,7 +141,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     pub fn new(app: A, doors: Vec<Door>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let permits = Permits::new(limits.max, limits.max_per_address);
         let hall = Arc::new(Hall { app: Arc::new(app), limits, permits, metrics, warned: Mutex::default() });
-        Self { doors, hall, closing: Arc::new(watch::Sender::new(false)), name: "gateway", threads: None }
+        Self { doors, hall, closing: Arc::new(watch::Sender::new(Doors::Open)), name: "gateway", threads: None }
     }
 
     /// The same under another name, on so many threads and not on as many as the settings say.
@@ -179,7 +189,23 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Edge<A> {
 impl Closer {
     /// Accepts no more. Whoever waits to be accepted is left to other processes that have the same socket.
     pub fn close(&self) {
-        self.0.send_replace(true);
+        self.0.send_replace(Doors::Closed);
+    }
+
+    /// Accepts nobody for now: they wait until the doors are open again, or another process accepts them.
+    pub fn shut(&self) {
+        self.0.send_replace(Doors::Shut);
+    }
+
+    /// Accepts again, after [`Closer::shut`].
+    pub fn open(&self) {
+        self.0.send_if_modified(|doors| {
+            let is_shut = *doors == Doors::Shut;
+            if is_shut {
+                *doors = Doors::Open;
+            }
+            is_shut
+        });
     }
 }
 

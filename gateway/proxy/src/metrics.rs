@@ -293,6 +293,11 @@ impl Metrics {
         OpenConnection(self.connections.clone())
     }
 
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        usize::try_from(self.connections.get()).unwrap_or_default()
+    }
+
     /// Counts a connection that was closed before a request of it was read.
     pub fn turned_away(&self, cause: TurnedAway) {
         self.turned_away.with_label_values(&[cause.as_str()]).inc();

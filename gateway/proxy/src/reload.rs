@@ -139,11 +139,11 @@ impl Reloader {
         Self { app, config, in_force, seed, fronts, watched: Watched::default() }
     }
 
-    /// Starts to watch. The bell is for those who want it loaded now.
+    /// Starts to watch. The bell is for those who want it loaded now. What is done `after` each time is the caller's.
     ///
     /// # Errors
     /// If the thread can't be started. If files can't be watched, that is logged, and SIGHUP still works.
-    pub fn start(self) -> std::io::Result<Bell> {
+    pub fn start(self, after: fn()) -> std::io::Result<Bell> {
         let (wake, woken) = mpsc::channel();
         let bell = Bell(wake);
         let mut watcher = self.watch(bell.clone());
@@ -167,6 +167,7 @@ impl Reloader {
                         let _ = told.send(outcome.clone());
                     }
                 }
+                after();
             }
         })?;
         Ok(bell)

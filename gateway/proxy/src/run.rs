@@ -1,17 +1,24 @@
 //! From settings to a running gateway, and to its orderly end.
 
+mod estate;
+mod handover;
+mod signals;
+mod successor;
+mod systemd;
+
 use std::{
     net::{SocketAddr, TcpListener},
+    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
 use async_trait::async_trait;
 use pingora_core::{
     apps::http_app::HttpServer,
-    server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
+    server::{RunArgs, Server, configuration::ServerConf},
     services::{ServiceWithDependents, background::BackgroundService},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,23 +26,26 @@ use swaigate_core::{
     keys::MacKey,
     policy::{Policies, Secrets, Seed, compile_for_upstream_with},
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{interval, sleep},
-};
+use tokio::{sync::watch, time::interval};
 
+use self::{
+    estate::Belongings,
+    handover::{Claimed, Inheritance, Phase},
+    signals::Signals,
+    successor::Successor,
+};
 use crate::{
     admin::Admin,
     app::{App, Board, Parts},
     audit::{self, Audit},
     clock,
-    edge::{self, Door, Edge, Inherited, Limits, Socket},
+    edge::{self, Closer, Door, Edge, Inherited, Limits, Socket},
     gate::Gate,
     keys,
     metrics::Metrics,
     random,
-    reload::{self, Bell, Reloader},
-    settings::{self, Access, AdminToken, Connections, EmbeddedState, Role, Settings, Shutdown},
+    reload::{self, Reloader},
+    settings::{self, Access, AdminToken, Connections, EmbeddedState, Role, Settings},
     state::{Bounds, Embedded, FailedAttempts, Kept},
     tls::Fronts,
     upstream::{HealthChecks, Upstreams},
@@ -68,6 +78,8 @@ pub struct Gateway {
     pub config: Option<PathBuf>,
     /// More services for the same process, such as the demo's agent and its caller.
     pub companions: Vec<Box<dyn ServiceWithDependents>>,
+    /// Whether it takes over from the one that runs on the same state.
+    pub is_upgrade: bool,
 }
 
 /// What policies are compiled with: made anew at each start.
@@ -88,20 +100,25 @@ impl Gateway {
     pub fn before(url: &str, secrets: &dyn Secrets, settings: Settings, seed: Seed) -> anyhow::Result<Self> {
         let agent = compile_for_upstream_with(url, secrets, &seed).map_err(|mistakes| reload::told(&mistakes))?;
         let policies = reload::assemble(&settings, vec![agent], keys::ephemeral_ring()?)?;
-        Ok(Gateway { settings, policies, seed, config: None, companions: Vec::new() })
+        Ok(Gateway { settings, policies, seed, config: None, companions: Vec::new(), is_upgrade: false })
     }
 
-    /// Runs until it is told to stop. Returns when all requests have ended, or their time is over, and the audit log is
-    /// written.
+    /// Runs until it is told to stop, or another process has taken over. Returns when all requests have ended, or their time
+    /// is over, and the audit log is written.
     ///
     /// # Errors
     /// If an address can't be bound or a file can't be opened.
     pub fn run(self) -> anyhow::Result<()> {
-        let Gateway { settings, policies, seed, config, companions } = self;
+        let Gateway { settings, policies, seed, config, companions, is_upgrade } = self;
         let fronts = Fronts::new(&settings.listen)?;
-        let doors = Doors::open(&settings, &fronts)?;
+        let mut inheritance = is_upgrade.then(|| Inheritance::ask(&settings.state.path)).transpose()?;
+        let given = inheritance.as_mut().map(Inheritance::take_sockets).unwrap_or_default();
+        let doors = Doors::open(&settings, &fronts, given)?;
+        let sockets = doors.copies()?;
         // Whatever can't be had is said before anything is opened.
         let is_held = settings::emergency_mode()?;
+        let successor = config.is_some().then(Successor::of_this_process).transpose()?;
+        let claimed = inheritance.map(Inheritance::claim).transpose()?;
         let operator = Operator::of(&settings, config.is_some())?;
         allow_descriptors(settings.connections.max);
         announce(&settings, &policies, &seed);
@@ -115,17 +132,23 @@ impl Gateway {
         let board = Board::open(operator.kept, is_held, &policies, recorders, clock::now())?;
         let app = app(&settings, policies, board, (audit, metrics))?;
         let shutdown = settings.shutdown;
-        let reloader =
-            config.map(|config| Reloader::new(Arc::clone(&app), config, settings.clone(), seed, fronts).start());
+        let reloader = config.map(|config| {
+            Reloader::new(Arc::clone(&app), config, settings.clone(), seed, fronts).start(systemd::ready)
+        });
         let bell = reloader.transpose().context("the thread that reloads can't be started")?;
         let admin = Admin::new(Arc::clone(&app), operator.tokens, bell.clone());
-        let mut server = server(&settings, &app, admin, doors)?;
+        let (mut server, closers) = server(&settings, &app, admin, doors)?;
         companions.into_iter().for_each(|companion| {
             server.add_boxed_service(companion);
         });
-        let signals = Signals { app, shutdown, bell };
+        // From here on the process before is the one that ends.
+        let predecessor = claimed.map(Claimed::go).transpose()?.flatten();
+        let belongings = Belongings::new(Arc::clone(&app), closers, sockets, settings.state.path, predecessor)?;
+        let phases = if successor.is_some() { belongings.await_successor() } else { watch::channel(Phase::Serving).1 };
+        let signals = Signals { belongings: Arc::clone(&belongings), app, shutdown, bell, successor, phases };
         server.run(RunArgs { shutdown_signal: Box::new(signals) });
         writer.finish();
+        belongings.end();
         tracing::info!("stopped");
         Ok(())
     }
@@ -212,9 +235,9 @@ struct Doors {
 }
 
 impl Doors {
-    /// Opens all sockets, before anything is changed on disk.
-    fn open(settings: &Settings, fronts: &Fronts) -> anyhow::Result<Self> {
-        let mut inherited = Inherited::from_environment()?;
+    /// Opens all sockets, before anything is changed on disk; those that are `given` where they are at the right place.
+    fn open(settings: &Settings, fronts: &Fronts, given: Vec<OwnedFd>) -> anyhow::Result<Self> {
+        let mut inherited = Inherited::from_environment()?.and(given)?;
         let public = settings.listen.iter().map(|listener| {
             let socket = Socket::open(&listener.place, &mut inherited)?;
             let (access, proxies) = (listener.access.clone(), listener.proxies.clone());
@@ -233,6 +256,12 @@ impl Doors {
             );
         }
         Ok(Self { public, admin })
+    }
+
+    /// The sockets once more, for another process.
+    fn copies(&self) -> anyhow::Result<Vec<OwnedFd>> {
+        let copies = self.public.iter().chain(&self.admin).map(|door| door.socket.as_fd().try_clone_to_owned());
+        copies.collect::<Result<_, _>>().context("a socket can't be kept for another process")
     }
 }
 
@@ -267,7 +296,8 @@ fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
     }
 }
 
-fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> anyhow::Result<Server> {
+/// The server, and what closes its doors.
+fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> anyhow::Result<(Server, Vec<Closer>)> {
     let conf = ServerConf {
         threads: settings.threads,
         // The drain is ours (see `Signals`); Pingora sleeps through its own, whatever is under way.
@@ -286,10 +316,12 @@ fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> an
     let mut proxy = pingora_proxy::http_proxy(&conf, gate);
     proxy.handle_init_modules();
     edge::limit_streams(&mut proxy, limits(settings));
-    server.add_service(Edge::new(proxy, doors.public, limits(settings), Arc::clone(&app.metrics)));
+    let public = Edge::new(proxy, doors.public, limits(settings), Arc::clone(&app.metrics));
 
     // Who looks after the gateway comes in also when the platform's connections are used up, and isn't counted among them.
     let admin = Edge::new(HttpServer::new_app(admin), doors.admin, ADMIN_LIMITS, Arc::new(Metrics::new()?));
+    let closers = vec![public.closer(), admin.closer()];
+    server.add_service(public);
     server.add_service(admin.aside("admin", 1));
 
     let mut sweeper = pingora_core::services::background::background_service("sweeper", Sweeper(Arc::clone(app)));
@@ -300,7 +332,7 @@ fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> an
     let mut checks = pingora_core::services::background::background_service("health checks", checks);
     checks.threads = Some(1);
     server.add_service(checks);
-    Ok(server)
+    Ok((server, closers))
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -347,62 +379,5 @@ impl Sweeper {
         self.0.state.sweep(now);
         self.0.failures.sweep(now);
         self.0.board.end_overdue(now);
-    }
-}
-
-/// What the process is told by signals: SIGHUP loads the configuration again and opens the audit log anew, SIGTERM and SIGINT stop it in order, and a
-/// second one at once.
-struct Signals {
-    app: Arc<App>,
-    shutdown: Shutdown,
-    bell: Option<Bell>,
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for Signals {
-    async fn recv(&self) -> ShutdownSignal {
-        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
-            tracing::error!("signals can't be received; the process stops only when it is killed");
-            return std::future::pending().await;
-        };
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.hang_up(),
-            }
-        }
-        tokio::select! {
-            () = self.drain() => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        ShutdownSignal::GracefulTerminate
-    }
-}
-
-impl Signals {
-    fn hang_up(&self) {
-        self.app.audit.reopen();
-        match &self.bell {
-            Some(bell) => bell.ring(),
-            None => tracing::warn!("SIGHUP: there is no file to load again"),
-        }
-    }
-
-    /// Not ready first, so that load balancers turn away; then as long as requests are under way, or the time is over.
-    async fn drain(&self) {
-        self.app.drain();
-        tracing::info!(in_flight = self.app.in_flight(), "stopping");
-        sleep(self.shutdown.delay).await;
-        let give_up = Instant::now() + self.shutdown.drain;
-        while self.app.in_flight() > 0 {
-            if Instant::now() >= give_up {
-                tracing::warn!(in_flight = self.app.in_flight(), "the time to drain is over");
-                return;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
     }
 }

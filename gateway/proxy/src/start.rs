@@ -23,6 +23,9 @@ pub struct Start {
     /// Where the platform reaches the gateway, with --upstream: what ends TLS in front of it [default: its own address]
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     public_url: Option<PublicUrl>,
+    /// Take over from the gateway that runs on the same state: it hands its sockets over, ends what it has begun, and stops
+    #[arg(long, conflicts_with = "upstream")]
+    upgrade: bool,
     /// Where metrics and health are, with --upstream
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", conflicts_with = "config")]
     admin: SocketAddr,
@@ -48,7 +51,7 @@ impl Start {
     /// All mistakes in the files or in the URL, or what can't be bound or opened.
     pub fn run(self) -> anyhow::Result<()> {
         match (&self.source.config, &self.source.upstream) {
-            (Some(config), _) => with_files(config),
+            (Some(config), _) => with_files(config, self.upgrade),
             (None, Some(url)) => self.before(url),
             (None, None) => Ok(()),
         }
@@ -69,11 +72,12 @@ impl Start {
     }
 }
 
-fn with_files(config: &Path) -> anyhow::Result<()> {
+fn with_files(config: &Path, is_upgrade: bool) -> anyhow::Result<()> {
     let seed = run::seed()?;
     // The log's own settings are in the file, so what reading it has to say comes after that.
     let early = settings::load(config).map_err(|mistakes| reload::told(&mistakes))?;
     log::start(&early.log);
     let (settings, policies) = reload::load(config, &seed)?;
-    Gateway { settings, policies, seed, config: Some(config.to_owned()), companions: Vec::new() }.run()
+    let config = Some(config.to_owned());
+    Gateway { settings, policies, seed, config, companions: Vec::new(), is_upgrade }.run()
 }

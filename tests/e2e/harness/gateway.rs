@@ -18,6 +18,7 @@ use super::{
     http::{Answer, Request},
     platform::{Call, Platform, SIGNING_KEY},
     process::{Process, guarded},
+    serial,
     tap::Tap,
     until,
 };
@@ -336,6 +337,30 @@ impl Gateway {
         self.process = Process::start(command, self.folder.root.path());
         self.wait();
         self
+    }
+
+    /// Another process of the program that takes over, or tries to. What it prints is in a folder of its own.
+    pub(crate) fn heir(&self) -> Process {
+        let folder = self.folder.path(&format!("heir-{}", serial()));
+        fs::create_dir(&folder).expect("the folder can be written");
+        Process::start(self.folder.command(&["run", "--config", "gateway.yaml", "--upgrade"]), &folder)
+    }
+
+    /// Starts another process that takes over, and waits until the one before has ended.
+    pub(crate) fn upgrade(&mut self) {
+        let heir = self.heir();
+        let mut old = std::mem::replace(&mut self.process, heir);
+        let code = old.exit().code();
+        assert_eq!(
+            code,
+            Some(0),
+            "{}
+--- the new process ---
+{}",
+            old.stderr(),
+            self.process.stderr()
+        );
+        assert!(self.process.ended().is_none(), "{}", self.process.stderr());
     }
 
     pub(crate) fn listen(&self) -> SocketAddr {

@@ -1,5 +1,8 @@
 //! Load as the platform makes it: callers who fetch a document, and call the functions in it by the URLs and with the
 //! credentials that they find there, until they are told to stop. Nothing is tried again: whatever fails is told.
+//!
+//! The agent has to be a Python one: of several connections at once, the Rust SDK's server (tiny_http 0.12) may leave one
+//! waiting until another is closed.
 
 use std::{
     collections::HashMap,

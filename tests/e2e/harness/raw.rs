@@ -44,6 +44,20 @@ impl Raw {
         Self { stream, unread: Vec::new() }
     }
 
+    /// Whether a program of this machine has taken it from the queue of those that wait: from then on it has an inode.
+    pub(crate) fn is_accepted(&self) -> bool {
+        let port = |address: std::io::Result<SocketAddr>| format!(":{:04X}", address.expect("it is connected").port());
+        let (own, other) = (port(self.stream.local_addr()), port(self.stream.peer_addr()));
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("it can be read");
+        table.lines().any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (Some(local), Some(remote), Some(inode)) = (fields.next(), fields.next(), fields.nth(6)) else {
+                return false;
+            };
+            local.ends_with(&other) && remote.ends_with(&own) && inode != "0"
+        })
+    }
+
     /// Writes what it can: the other side may have left.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
@@ -51,16 +65,23 @@ impl Raw {
 
     /// Writes a request as an HTTP client would.
     pub(crate) fn request(&mut self, request: &Request) {
+        let (head, rest) = Self::halves(request);
+        self.write([head, rest].concat());
+    }
+
+    /// The line with which a request begins, and the rest of it.
+    pub(crate) fn halves(request: &Request) -> (Vec<u8>, Vec<u8>) {
         let (_, target) = request.url.split_once("://").expect("it is a URL");
         let (host, path) = target.split_once('/').unwrap_or((target, ""));
-        let mut head = format!("{} /{path} HTTP/1.1\r\nHost: {host}\r\n", request.method);
+        let line = format!("{} /{path} HTTP/1.1\r\n", request.method);
+        let mut head = format!("Host: {host}\r\n");
         for (name, value) in &request.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         if !request.body.is_empty() {
             head.push_str(&format!("Content-Length: {}\r\n", request.body.len()));
         }
-        self.write([head.as_bytes(), b"\r\n", &request.body].concat());
+        (line.into_bytes(), [head.as_bytes(), b"\r\n", &request.body].concat())
     }
 
     /// An answer that says how long it is; `None` if the connection is closed without one.

@@ -196,6 +196,7 @@ impl Api {
             let status = match unchanged {
                 Unchanged::Unknown => StatusCode::NOT_FOUND,
                 Unchanged::Held | Unchanged::Full(_) | Unchanged::LocksFull(_) => StatusCode::CONFLICT,
+                Unchanged::Elsewhere => StatusCode::SERVICE_UNAVAILABLE,
                 Unchanged::NotKept(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             error(status, unchanged)

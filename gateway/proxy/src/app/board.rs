@@ -1,6 +1,7 @@
 //! What people have ordered, as it is in force, and the only way to change it: on the disk first, then for requests, then in
 //! the audit log and the metrics.
 
+mod elsewhere;
 mod imports;
 mod locks;
 mod switches;
@@ -18,7 +19,7 @@ use swaigate_core::{
     time::Timestamp,
 };
 
-pub use self::{locks::WantedLock, switches::Wanted};
+pub use self::{elsewhere::Follower, locks::WantedLock, switches::Wanted};
 use crate::{
     audit::{Action, Audit, Change, Changed},
     metrics::Metrics,
@@ -30,6 +31,8 @@ use crate::{
 pub struct Board {
     in_force: ArcSwap<Orders>,
     desk: Mutex<Desk>,
+    /// Who is told of each change.
+    follower: Mutex<Option<Follower>>,
     audit: Audit,
     metrics: Arc<Metrics>,
 }
@@ -39,6 +42,8 @@ pub struct Board {
 struct Desk {
     /// Where orders outlive the process, if they do.
     kept: Option<Kept>,
+    /// Whether another process has the file, and answers for the orders.
+    is_elsewhere: bool,
     /// Whose keys the callers' digests are under.
     policies: Arc<Policies>,
 }
@@ -60,6 +65,9 @@ pub enum Unchanged {
     /// There are too many lockouts.
     #[error(transparent)]
     LocksFull(#[from] orders::Full),
+    /// Another process answers for the orders, or will in a moment.
+    #[error("another process of the gateway takes over just now; ask again")]
+    Elsewhere,
     /// It can't be kept, or not be named.
     #[error("{0:#}")]
     NotKept(anyhow::Error),
@@ -87,8 +95,8 @@ impl Board {
         let keys = policies.keys();
         let (switches, locks) = (Switches::new(switches, keys)?.into(), Locks::new(locks, keys)?.into());
         let in_force = ArcSwap::from_pointee(Orders { switches, locks });
-        let desk = Mutex::new(Desk { kept, policies: Arc::clone(policies) });
-        let board = Self { in_force, desk, audit, metrics };
+        let desk = Mutex::new(Desk { kept, is_elsewhere: false, policies: Arc::clone(policies) });
+        let board = Self { in_force, desk, follower: Mutex::default(), audit, metrics };
         board.measure(&board.load());
         board.tell_recovery();
         board.record_imports()?;
@@ -106,6 +114,9 @@ impl Board {
 
     /// Ends what has lasted as long as it was to. It does nothing any more, so what can't be removed now is tried again.
     pub fn end_overdue(&self, now: Timestamp) {
+        if self.desk().is_elsewhere {
+            return;
+        }
         let Orders { switches, locks } = &*self.load();
         let Ok(word) = Word::new("swaigate", "its time is over") else { return };
         let switches = switches.iter().filter(|switch| !switch.is_in_force(now)).map(|switch| switch.id);
@@ -140,6 +151,7 @@ impl Board {
     }
 
     fn put_in_force(&self, orders: Orders, changes: Vec<Change>) {
+        self.tell_follower(&orders);
         self.measure(&orders);
         self.in_force.store(Arc::new(orders));
         for Change { action, word, what, .. } in &changes {
@@ -180,6 +192,9 @@ fn end_of(span: Option<Duration>, now: Timestamp) -> Option<Timestamp> {
 impl Desk {
     /// Does something to what outlives the process, if there is such.
     fn keep(&self, change: impl FnOnce(&Kept) -> anyhow::Result<()>) -> Result<(), Unchanged> {
+        if self.is_elsewhere {
+            return Err(Unchanged::Elsewhere);
+        }
         self.kept.as_ref().map_or(Ok(()), change).map_err(Unchanged::NotKept)
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Door, Hall, Socket, transport::Wire};
+use super::{Door, Doors, Hall, Socket, transport::Wire};
 use crate::settings::{Access, Peers};
 
 /// How long nothing is accepted after the system couldn't give one, at first; doubled each time.
@@ -62,18 +62,22 @@ impl Listener {
 pub(super) async fn accept<A: ServerApp + Send + Sync + 'static>(
     listener: Listener,
     hall: Arc<Hall<A>>,
-    mut closing: watch::Receiver<bool>,
+    mut doors: watch::Receiver<Doors>,
     mut shutdown: ShutdownWatch,
 ) {
     let Listener { socket, asked } = listener;
     let mut pause = PAUSE;
     let serving = shutdown.clone();
     loop {
+        let now = *doors.borrow_and_update();
+        if now == Doors::Closed {
+            return;
+        }
         let accepted = tokio::select! {
             biased;
-            _ = closing.wait_for(|is_closed| *is_closed) => return,
+            _ = doors.changed() => continue,
             _ = shutdown.wait_for(|is_over| *is_over) => return,
-            accepted = socket.accept() => accepted,
+            accepted = socket.accept(), if now == Doors::Open => accepted,
         };
         match accepted {
             Ok((wire, peer)) => {

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     net::{SocketAddr, TcpListener},
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{
             fs::{FileTypeExt, PermissionsExt},
             net::{UnixListener, UnixStream},
@@ -138,6 +138,20 @@ impl Inherited {
         });
         let sockets: anyhow::Result<_> = sockets.collect();
         sockets.map(Self).context("a descriptor in LISTEN_FDS can't be listened on")
+    }
+
+    /// These as well: they are known by their addresses.
+    ///
+    /// # Errors
+    /// If one is not a listening socket of IP or of the file system.
+    pub fn and(mut self, more: Vec<OwnedFd>) -> anyhow::Result<Self> {
+        for descriptor in more {
+            let socket = socket2::Socket::from(descriptor);
+            let is_local = socket.local_addr()?.domain() == Domain::UNIX;
+            let socket = if is_local { Socket::Unix(socket.into()) } else { Socket::Tcp(socket.into()) };
+            self.0.push(socket.prepared()?);
+        }
+        Ok(self)
     }
 
     fn take(&mut self, place: &Place) -> Option<Socket> {

@@ -1,0 +1,32 @@
+//! What a service manager is told (sd_notify(3)), if one asks for it by `NOTIFY_SOCKET`.
+
+use sd_notify::NotifyState;
+
+/// It serves; also after a reload.
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// It loads its configuration again. [`ready`] has to follow.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the service manager isn't told of the reload"),
+    }
+}
+
+/// It ends.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Another process is the service now. Only the one that was it until then is believed.
+pub(super) fn left_to(heir: u32) {
+    tell(&[NotifyState::MainPid(heir), NotifyState::Ready]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager can't be told");
+    }
+}
