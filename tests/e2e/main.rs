@@ -27,6 +27,7 @@ mod https;
 mod init_doctor;
 mod limits;
 mod lockouts;
+mod monitoring;
 mod records;
 mod redirects;
 mod refusals;

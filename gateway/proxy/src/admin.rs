@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora_core::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 
 use self::api::{Answer, Api, error, is_asked_directly};
-use crate::{app::App, clock, connection::Connection, reload::Bell, settings::AdminToken};
+use crate::{app::App, connection::Connection, reload::Bell, settings::AdminToken};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -51,7 +51,7 @@ impl Admin {
 
     fn metrics(&self) -> (StatusCode, &'static str, Vec<u8>) {
         self.app.fleets.measure(Instant::now());
-        match self.app.metrics.text(self.app.state.gauges(), self.app.failures.waiting(clock::now())) {
+        match self.app.metrics_text() {
             Ok(text) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into_bytes()),
         }

@@ -115,7 +115,11 @@ pub struct Health(DashMap<AgentName, (Instant, Reply)>);
 
 /// A number of bytes that all bodies in flight share.
 #[derive(Debug)]
-pub struct Budget(Arc<Semaphore>);
+pub struct Budget {
+    left: Arc<Semaphore>,
+    /// All of it, in units.
+    size: usize,
+}
 
 /// A part of the budget, given back when it is dropped.
 #[derive(Debug, Default)]
@@ -167,6 +171,8 @@ impl App {
     /// # Errors
     /// If the operating system gives no random bytes.
     pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
+        parts.metrics.expect_agents(&parts.policies);
+        parts.metrics.ready.set(1);
         Ok(Self {
             fleets: Fleets::new(&parts.policies, Arc::clone(&parts.metrics)),
             policies: ArcSwap::new(parts.policies),
@@ -212,6 +218,18 @@ impl App {
         Flight(Arc::clone(self))
     }
 
+    /// All metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// If the encoder fails.
+    pub fn metrics_text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        for (name, budget) in [("known", &self.bodies), ("strangers", &self.strangers)] {
+            let (used, size) = budget.used_of();
+            self.metrics.bodies(name, used, size);
+        }
+        self.metrics.text(self.state.gauges(), self.failures.waiting(clock::now()))
+    }
+
     /// How many requests and detached exchanges are under way.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
@@ -220,6 +238,7 @@ impl App {
     /// From now on the gateway isn't ready, and connections are closed after their request.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.metrics.ready.set(0);
     }
 
     /// It is ready again: whoever was to take over didn't.
@@ -294,7 +313,13 @@ impl Health {
 
 impl Budget {
     fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS))))
+        let size = (bytes / UNIT).min(Semaphore::MAX_PERMITS);
+        Self { left: Arc::new(Semaphore::new(size)), size }
+    }
+
+    /// How much of it is used, and all of it, in bytes.
+    fn used_of(&self) -> (usize, usize) {
+        (self.size.saturating_sub(self.left.available_permits()) * UNIT, self.size * UNIT)
     }
 
     /// Makes a reservation large enough for `bytes`.
@@ -307,7 +332,7 @@ impl Budget {
             return Ok(());
         }
         let units = u32::try_from(missing).map_err(|_| BudgetSpent)?;
-        let more = Arc::clone(&self.0).try_acquire_many_owned(units).map_err(|_| BudgetSpent)?;
+        let more = Arc::clone(&self.left).try_acquire_many_owned(units).map_err(|_| BudgetSpent)?;
         match &mut reserved.permit {
             Some(permit) => permit.merge(more),
             None => reserved.permit = Some(more),
@@ -329,7 +354,9 @@ mod tests {
         assert_eq!(budget.grow(&mut a, 5 * UNIT), Ok(()), "already reserved");
         assert_eq!(budget.grow(&mut b, 5 * UNIT + 1), Err(BudgetSpent));
         assert_eq!(budget.grow(&mut b, 5 * UNIT), Ok(()));
+        assert_eq!(budget.used_of(), (10 * UNIT, 10 * UNIT));
         drop(a);
+        assert_eq!(budget.used_of(), (5 * UNIT, 10 * UNIT));
         assert_eq!(budget.grow(&mut b, 10 * UNIT), Ok(()));
     }
 }

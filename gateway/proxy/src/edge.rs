@@ -139,6 +139,7 @@ struct Hall<A> {
 impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     /// A server behind these doors.
     pub fn new(app: A, doors: Vec<Door>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        metrics.expect_connections(limits.max);
         let permits = Permits::new(limits.max, limits.max_per_address);
         let hall = Arc::new(Hall { app: Arc::new(app), limits, permits, metrics, warned: Mutex::default() });
         Self { doors, hall, closing: Arc::new(watch::Sender::new(Doors::Open)), name: "gateway", threads: None }

@@ -1,5 +1,6 @@
 //! What Prometheus sees. Every label is from a closed list or from the operator's files, so nothing grows with traffic.
 
+mod expected;
 mod servers;
 
 use std::{path::Path, time::Duration};
@@ -10,7 +11,7 @@ use prometheus::{
 };
 use swaigate_core::{
     orders::{Locks, Subject},
-    policy::Policies,
+    policy::{Detector, Policies},
     record::{Repeat, Rule, Shadowed},
     switches::{Scope, Switches},
     verdict::{Decision, Reason, Route},
@@ -41,6 +42,7 @@ pub struct Metrics {
     /// Requests and detached exchanges under way.
     pub in_flight: IntGauge,
     connections: IntGauge,
+    connections_limit: IntGauge,
     turned_away: IntCounterVec,
     cells: IntGauge,
     bindings: IntGauge,
@@ -64,6 +66,11 @@ pub struct Metrics {
     last_reload: Gauge,
     certificates: GaugeVec,
     unverified_upstreams: IntGaugeVec,
+    is_current: IntGauge,
+    /// 1 until the process begins to end.
+    pub ready: IntGauge,
+    body_bytes: IntGaugeVec,
+    body_budget: IntGaugeVec,
     /// Records written to the audit log.
     pub audit_written: IntCounter,
     /// Records of refusals that were dropped, because the queue was full.
@@ -159,12 +166,14 @@ impl Metrics {
             &["agent"],
         )?;
         registry.register(Box::new(unverified_upstreams.clone()))?;
-        let switches =
-            IntGaugeVec::new(Opts::new("swaigate_switches", "Emergency switches that are on, by scope."), &["scope"])?;
-        registry.register(Box::new(switches.clone()))?;
         let lockouts = IntGaugeVec::new(Opts::new("swaigate_lockouts", "Lockouts in force, by kind."), &["kind"])?;
         registry.register(Box::new(lockouts.clone()))?;
+        let gauges = |name: &str, help: &str, label: &str| {
+            let metric = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
         build_info(&registry)?;
+        process(&registry)?;
         Ok(Self {
             requests: counters(
                 "swaigate_requests_total",
@@ -190,6 +199,7 @@ impl Metrics {
             )?,
             in_flight: gauge("swaigate_in_flight", "Requests under way, detached exchanges included.")?,
             connections: gauge("swaigate_connections", "Connections of clients that are open.")?,
+            connections_limit: gauge("swaigate_connections_limit", "How many there may be.")?,
             turned_away: counters(
                 "swaigate_connections_refused_total",
                 "Connections of clients that were closed before a request of theirs was read, by cause.",
@@ -209,8 +219,8 @@ impl Metrics {
             )?,
             anomalies: counters(
                 "swaigate_anomalies_total",
-                "Anomalies that detection has found, by rule.",
-                &["agent", "rule"],
+                "Anomalies that detection has found, by rule and by what kind of anomaly that tells.",
+                &["agent", "kind", "rule"],
             )?,
             repeats: gauge(
                 "swaigate_repeatable_requests",
@@ -231,7 +241,7 @@ impl Metrics {
                 "swaigate_limiter_overflows",
                 "Requests counted in a shared cell, for want of a free one.",
             )?,
-            switches,
+            switches: gauges("swaigate_switches", "Emergency switches that are on, by scope.", "scope")?,
             switch_changes: counters(
                 "swaigate_switch_changes_total",
                 "Emergency switches that were turned, by which way.",
@@ -256,6 +266,13 @@ impl Metrics {
             last_reload,
             certificates,
             unverified_upstreams,
+            is_current: gauge(
+                "swaigate_last_reload_successful",
+                "1 if the files were in order when they were last read, 0 if older ones are in force.",
+            )?,
+            ready: gauge("swaigate_ready", "1 as long as new requests are wanted, 0 when the process is ending.")?,
+            body_bytes: gauges("swaigate_body_bytes", "Bytes of bodies in flight, by budget.", "budget")?,
+            body_budget: gauges("swaigate_body_budget_bytes", "How many there may be.", "budget")?,
             audit_written: counter("swaigate_audit_records_total", "Audit records written.")?,
             audit_dropped: counter(
                 "swaigate_audit_dropped_total",
@@ -344,14 +361,19 @@ impl Metrics {
         self.failed_authentication.with_label_values(&[agent]).inc();
     }
 
+    /// Begins to count the records that a sink of the audit log doesn't get.
+    pub fn expect_audit_sink(&self, sink: &str) {
+        self.audit_copies_lost.with_label_values(&[sink]);
+    }
+
     /// Counts a record that a sink of the audit log didn't get.
     pub fn audit_copy_lost(&self, sink: &str) {
         self.audit_copies_lost.with_label_values(&[sink]).inc();
     }
 
     /// Counts an anomaly.
-    pub fn anomaly(&self, agent: &str, rule: &str) {
-        self.anomalies.with_label_values(&[agent, rule]).inc();
+    pub fn anomaly(&self, agent: &str, detector: &Detector) {
+        self.anomalies.with_label_values(&[agent, detector.kind(), &*detector.watch.name]).inc();
     }
 
     /// Counts what left of an answer that passed as it came.
@@ -368,6 +390,7 @@ impl Metrics {
     pub fn reloaded(&self, outcome: Result<f64, ()>) {
         let result = if outcome.is_ok() { "ok" } else { "refused" };
         self.reloads.with_label_values(&[result]).inc();
+        self.is_current.set(i64::from(outcome.is_ok()));
         if let Ok(unix_seconds) = outcome {
             self.last_reload.set(unix_seconds);
         }
@@ -389,13 +412,22 @@ impl Metrics {
         }
     }
 
+    /// Tells how much of a budget for bodies is used, in bytes.
+    pub fn bodies(&self, budget: &str, used: usize, size: usize) {
+        for (gauge, bytes) in [(&self.body_bytes, used), (&self.body_budget, size)] {
+            gauge.with_label_values(&[budget]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Forgets the series of agents that are gone, so that renaming agents for years makes nothing grow.
     pub fn keep_agents(&self, before: &Policies, after: &Policies) {
         for agent in before.agents() {
-            let rules = agent.detect.iter().map(|detector| &detector.watch.name);
-            for rule in rules.filter(|rule| after.agent(&agent.name).is_none_or(|agent| agent.detector(rule).is_none()))
-            {
-                let _ = self.anomalies.remove_label_values(&[agent.name.as_str(), rule]);
+            for detector in &agent.detect {
+                let (kind, rule) = (detector.kind(), &*detector.watch.name);
+                let same = after.agent(&agent.name).and_then(|agent| agent.detector(rule));
+                if same.is_none_or(|same| same.kind() != kind) {
+                    let _ = self.anomalies.remove_label_values(&[agent.name.as_str(), kind, rule]);
+                }
             }
         }
         for agent in before.agents().iter().filter(|agent| after.agent(&agent.name).is_none()) {
@@ -450,6 +482,16 @@ impl Metrics {
 // === impl TurnedAway ===
 
 impl TurnedAway {
+    const ALL: [TurnedAway; 7] = [
+        TurnedAway::Full,
+        TurnedAway::AddressFull,
+        TurnedAway::Denied,
+        TurnedAway::Untrusted,
+        TurnedAway::ProxyHeader,
+        TurnedAway::Handshake,
+        TurnedAway::Slow,
+    ];
+
     fn as_str(self) -> &'static str {
         match self {
             TurnedAway::Full => "full",
@@ -479,9 +521,28 @@ fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
     registry.register(Box::new(info))
 }
 
+/// What every Prometheus client tells of its process: memory, processor time, descriptors and their limit, and since when
+/// it runs.
+#[cfg(target_os = "linux")]
+fn process(registry: &Registry) -> Result<(), prometheus::Error> {
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn process(_: &Registry) -> Result<(), prometheus::Error> {
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use swaigate_core::policy::{Observed, Per, Watch};
+
     use super::*;
+
+    fn detector() -> Detector {
+        let watch = Watch { name: "too_many".into(), per: Per::CALLER, more_than: 3, every: Duration::from_secs(60) };
+        Detector { watch, on: Observed::Calls, outside: None, action: None, is_shadow: false }
+    }
 
     #[test]
     fn a_request_is_seen_with_its_reason_and_both_times() {
@@ -506,10 +567,12 @@ mod tests {
         metrics.lockout_changed("on");
         metrics.failed_authentication("bank");
         metrics.shadowed("bank", Shadowed { rule: Rule::Hours, reason: "closed" });
-        metrics.anomaly("bank", "large_transfer");
         metrics.certificates([(Path::new("old.crt"), 5)].into_iter());
         metrics.certificates([(Path::new("tls.crt"), 1_800_000_000)].into_iter());
         metrics.audit_copy_lost("syslog");
+        metrics.anomaly("bank", &detector());
+        metrics.ready.set(1);
+        metrics.bodies("known", 1024, 4096);
         let gauges = Gauges {
             cells: 3,
             bindings: 2,
@@ -538,7 +601,11 @@ mod tests {
             "swaigate_call_facts 7",
             "swaigate_watched_events 8",
             "swaigate_watch_overflows 9",
-            r#"swaigate_anomalies_total{agent="bank",rule="large_transfer"} 1"#,
+            r#"swaigate_anomalies_total{agent="bank",kind="call_volume",rule="too_many"} 1"#,
+            "swaigate_last_reload_successful 0",
+            "swaigate_ready 1",
+            r#"swaigate_body_bytes{budget="known"} 1024"#,
+            r#"swaigate_body_budget_bytes{budget="known"} 4096"#,
             "swaigate_repeatable_requests 5",
             "swaigate_kept_answer_bytes 6",
             r#"swaigate_repeated_requests_total{agent="bank",how="joined"} 1"#,

@@ -218,6 +218,7 @@ impl Reloader {
                 let after = self.app.policies.load();
                 show_certificates(&self.app.metrics, &settings, &after);
                 self.app.metrics.keep_agents(&before, &after);
+                self.app.metrics.expect_agents(&after);
                 self.app.health.keep_agents(&after);
                 self.app.fleets.follow(&after);
                 self.app.metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));

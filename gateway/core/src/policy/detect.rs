@@ -65,6 +65,22 @@ pub enum Action {
     DisableFunction(Duration),
 }
 
+// === impl Detector ===
+
+impl Detector {
+    /// Which of the usual anomalies it tells, by what it counts: a metric label, so that alerts need not know its name.
+    pub fn kind(&self) -> &'static str {
+        match &self.on {
+            _ if self.outside.is_some() => "after_hours",
+            Observed::Calls => "call_volume",
+            Observed::Functions { when: Some(_), .. } => "large_transaction",
+            Observed::Functions { when: None, .. } => "function_rate",
+            Observed::FailedAuthentication => "failed_authentication",
+            Observed::Refusals { .. } => "refusals",
+        }
+    }
+}
+
 // === impl Observed ===
 
 impl Observed {

@@ -61,6 +61,7 @@ impl Sinks {
         let start = |at: &SinkAt| {
             let (queue, lines) = sync_channel(QUEUE);
             let (name, sink) = open(at);
+            metrics.expect_audit_sink(name);
             let of_thread = Arc::clone(metrics);
             let thread = thread::Builder::new().name(format!("audit-{name}"));
             let thread = thread.spawn(move || copy(name, sink, &lines, &of_thread))?;

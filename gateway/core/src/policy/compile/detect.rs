@@ -231,6 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn each_of_the_guides_anomalies_is_told_from_the_others() {
+        let outside = "outside: { zone: UTC, open: ['08:00-18:00'] }";
+        for (rule, kind) in [
+            ("on: calls", "call_volume"),
+            ("on: functions", "function_rate"),
+            ("on: functions, function: f", "function_rate"),
+            ("on: functions, when: { required: [amount] }", "large_transaction"),
+            ("on: failed_authentication", "failed_authentication"),
+            ("on: refusals, reasons: [limited]", "refusals"),
+            (&format!("on: functions, when: {{ required: [amount] }}, {outside}"), "after_hours"),
+            (&format!("on: calls, {outside}"), "after_hours"),
+        ] {
+            assert_eq!(one(rule).kind(), kind, "{rule}");
+        }
+    }
+
+    #[test]
     fn an_action_takes_its_time() {
         let minutes = |count: u64| Duration::from_secs(60 * count);
         let action = |rule| one(rule).action;
