@@ -172,7 +172,6 @@ impl App {
     /// If the operating system gives no random bytes.
     pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
         parts.metrics.expect_agents(&parts.policies);
-        parts.metrics.ready.set(1);
         Ok(Self {
             fleets: Fleets::new(&parts.policies, Arc::clone(&parts.metrics)),
             policies: ArcSwap::new(parts.policies),
@@ -223,6 +222,7 @@ impl App {
     /// # Errors
     /// If the encoder fails.
     pub fn metrics_text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        self.metrics.ready.set(i64::from(!self.is_draining() && self.audit.has_room()));
         for (name, budget) in [("known", &self.bodies), ("strangers", &self.strangers)] {
             let (used, size) = budget.used_of();
             self.metrics.bodies(name, used, size);
@@ -238,7 +238,6 @@ impl App {
     /// From now on the gateway isn't ready, and connections are closed after their request.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.metrics.ready.set(0);
     }
 
     /// It is ready again: whoever was to take over didn't.

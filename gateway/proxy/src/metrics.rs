@@ -67,7 +67,7 @@ pub struct Metrics {
     certificates: GaugeVec,
     unverified_upstreams: IntGaugeVec,
     is_current: IntGauge,
-    /// 1 until the process begins to end.
+    /// What `/readyz` says.
     pub ready: IntGauge,
     body_bytes: IntGaugeVec,
     body_budget: IntGaugeVec,
@@ -270,7 +270,10 @@ impl Metrics {
                 "swaigate_last_reload_successful",
                 "1 if the files were in order when they were last read, 0 if older ones are in force.",
             )?,
-            ready: gauge("swaigate_ready", "1 as long as new requests are wanted, 0 when the process is ending.")?,
+            ready: gauge(
+                "swaigate_ready",
+                "1 as long as new requests are wanted: 0 when the process is ending, or nothing can be recorded.",
+            )?,
             body_bytes: gauges("swaigate_body_bytes", "Bytes of bodies in flight, by budget.", "budget")?,
             body_budget: gauges("swaigate_body_budget_bytes", "How many there may be.", "budget")?,
             audit_written: counter("swaigate_audit_records_total", "Audit records written.")?,

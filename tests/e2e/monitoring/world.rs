@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
     fs::{self, File},
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     process::Command,
     thread,
     time::Duration,
@@ -37,6 +37,8 @@ pub(super) struct World {
     main: Gateway,
     /// Its state has little room, and its files get a mistake.
     small: Gateway,
+    /// Where the copies of its audit log go, until that is gone.
+    copies: RefCell<Option<TcpListener>>,
     /// Has few descriptors and little memory.
     tight: Gateway,
     /// Lets in few connections, and its certificate ends.
@@ -106,10 +108,13 @@ fn start_main(killed: &Agent) -> Gateway {
     Gateway::start("", &policies.iter().collect::<Vec<_>>())
 }
 
-fn start_small() -> Gateway {
+/// Its audit log has a copy, as long as somebody listens here.
+fn start_small(copies: &TcpListener) -> Gateway {
     let rules = "limits: [{ per: caller, allow: 100, every: 1h }]\n\
                  detect: [{ name: calls, on: calls, per: caller, more_than: 100, every: 1h }]";
-    Gateway::start("state: { embedded: { max_cells: 16, max_watched: 16 } }", &[&bank().and(rules)])
+    let state = "state: { embedded: { max_cells: 16, max_watched: 16 } }";
+    let sinks = format!("audit: {{ sinks: ['syslog+tcp://{}'] }}", copies.local_addr().expect("it listens"));
+    Gateway::start(&format!("{state}\n{sinks}"), &[&bank().and(rules)])
 }
 
 /// The limit of descriptors is the shell's, which the program inherits.
@@ -158,11 +163,13 @@ impl World {
     /// All is well yet.
     pub(super) fn start() -> Self {
         let (killed, authority) = (Sdk::Rust.start(), Authority::new());
+        let copies = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let (stuck, reader) = start_stuck();
         let mortal = Gateway::start("shutdown: { delay: 2m }", &[&bank()]);
         Self {
             main: start_main(&killed),
-            small: start_small(),
+            small: start_small(&copies),
+            copies: RefCell::new(Some(copies)),
             tight: start_tight(),
             crowded: start_crowded(&authority),
             authority,
@@ -378,6 +385,10 @@ impl World {
                     }
                 }),
             },
+            Cause::of(&["SwaigateAuditCopiesLost"], || {
+                self.copies.borrow_mut().take();
+                (0..5).for_each(|_| drop(self.small.platform().fetch_request("", &Call::new()).send()));
+            }),
             Cause::of(&["SwaigateSlow"], || self.send_slowly()),
             Cause::of(&["SwaigateAgentSlow"], || self.ask_slowly("/broken/silent", "?seconds=9")),
             Cause {
@@ -413,10 +424,10 @@ impl World {
         let mut mortal = self.mortal.borrow_mut();
         if !told.contains("SwaigateRestarting") {
             *mortal = mortal.take().map(Gateway::crash);
+        } else if let Some(gateway) = mortal.as_ref().filter(|gateway| gateway.metric("swaigate_ready") == 1) {
+            gateway.process.signal("TERM");
         } else if !told.contains("SwaigateNotReady") {
-            if let Some(gateway) = mortal.as_ref().filter(|gateway| gateway.metric("swaigate_ready") == 1) {
-                gateway.process.signal("TERM");
-            }
+            // It is seen soon.
         } else if let Some(mut gateway) = mortal.take() {
             gateway.process.signal("KILL");
             gateway.process.exit();
