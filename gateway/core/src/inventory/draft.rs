@@ -137,9 +137,9 @@ impl Draft<'_> {
             return;
         }
         out.push_str(
-            "\n# The functions in the document, with the parameters that the agent publishes. Functions have no\n",
+            "\n# The functions in the document, with the parameters that the agent publishes. Rules for single\n",
         );
-        out.push_str("# rules of their own in this version.\n");
+        out.push_str("# ones are written under `functions`.\n");
         functions.iter().for_each(|function| describe(function, out));
     }
 
