@@ -175,6 +175,7 @@ impl Heir {
 fn a_new_process_that_dies_or_hangs_during_the_hand_over_loses_nothing() {
     let agent = Sdk::Python.start();
     let mut gateway = Policy::of(agent.address).start();
+    let kept = kept_connection(&gateway);
     let (tally, ()) = Load::on(gateway.platform()).during(|load| {
         for round in 0..2 * rounds() {
             until("there is load", || (load.answered() > 20).then_some(()));
@@ -190,6 +191,7 @@ fn a_new_process_that_dies_or_hangs_during_the_hand_over_loses_nothing() {
             until("callers are served", || (load.answered() > answered + 20).then_some(()));
         }
     });
+    drop(kept);
     tally.is_flawless();
     tally.ran_once_at(&agent);
     // It has its state and its log again, is ready, and can be replaced by one that lives.
@@ -210,10 +212,7 @@ fn a_new_process_that_dies_or_hangs_during_the_hand_over_loses_nothing() {
 fn a_new_process_that_is_killed_at_any_time_leaves_a_gateway_that_serves() {
     let gateway = Policy::of(Sdk::Rust.shared().address).start();
     let mut switched = Vec::new();
-    // As long as somebody may still ask the old one, it is there.
-    let mut kept = Raw::connect(gateway.listen());
-    kept.request(&gateway.platform().fetch_request("", &Call::new()));
-    assert_eq!(kept.read().expect("it is answered").status, 200);
+    let _kept = kept_connection(&gateway);
     for round in 0..rounds() {
         let heir = gateway.heir();
         thread::sleep(Duration::from_millis(37 * (round % 17)));
@@ -229,6 +228,14 @@ fn a_new_process_that_is_killed_at_any_time_leaves_a_gateway_that_serves() {
         switched.push(scope);
         assert_eq!(scopes(&gateway), switched);
     }
+}
+
+/// As long as somebody may still ask the old process, it is there.
+fn kept_connection(gateway: &Gateway) -> Raw {
+    let mut kept = Raw::connect(gateway.listen());
+    kept.request(&gateway.platform().fetch_request("", &Call::new()));
+    assert_eq!(kept.read().expect("it is answered").status, 200);
+    kept
 }
 
 #[test]
