@@ -314,7 +314,12 @@ fn a_flood_of_strangers_adds_few_lines() {
         }
     };
     thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| ask(2500)))));
-    let counted = gateway.metric("swaigate_audit_strangers_total");
+    // A client has its answer before the request is counted.
+    let counted = until("all are counted", || {
+        let counted = gateway.metric("swaigate_audit_strangers_total");
+        let recorded = gateway.audit().iter().filter(|record| record["event"] == "request").count();
+        (counted + recorded as u64 == 10_000).then_some(counted)
+    });
     let mut gateway = gateway;
     gateway.process.signal("TERM");
     assert_eq!(gateway.process.exit().code(), Some(0));
