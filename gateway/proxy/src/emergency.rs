@@ -91,11 +91,7 @@ impl From<ScopeArguments> for WrittenScope {
 /// Stops something, and tells what is stopped now.
 fn turn_on(operator: &Operator, scope: &WrittenScope, span: Option<String>, word: &Word) -> anyhow::Result<()> {
     let scope = WrittenScope::of(&scope.scope()?);
-    let mut order = json!({ "scope": scope, "who": word.who(), "why": word.why() });
-    if let Some(span) = span {
-        order["for"] = span.into();
-    }
-    let switch: Written = operator.ask(Method::POST, "/v1/switches", Some(&order))?;
+    let switch: Written = operator.order("/v1/switches", json!({ "scope": scope }), span, word)?;
     println!("In force from the next request on: {}", switch.told());
     tell(operator)
 }

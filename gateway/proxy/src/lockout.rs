@@ -90,11 +90,7 @@ impl From<SubjectArguments> for WrittenSubject {
 
 fn lock_out(operator: &Operator, subject: &WrittenSubject, span: Option<String>, word: &Word) -> anyhow::Result<()> {
     let subject = WrittenSubject::of(&subject.subject()?);
-    let mut order = json!({ "subject": subject, "who": word.who(), "why": word.why() });
-    if let Some(span) = span {
-        order["for"] = span.into();
-    }
-    let lock: WrittenLock = operator.ask(Method::POST, "/v1/lockouts", Some(&order))?;
+    let lock: WrittenLock = operator.order("/v1/lockouts", json!({ "subject": subject }), span, word)?;
     println!("In force from the next request on: {}", lock.told());
     tell(operator)
 }

@@ -7,7 +7,7 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
-use swaigate_core::secret::Secret;
+use swaigate_core::{secret::Secret, switches::Word};
 use ureq::{http, unversioned::resolver::DefaultResolver};
 
 pub use self::place::{Place, WordArguments};
@@ -68,6 +68,25 @@ impl Operator {
     /// If the gateway can't be asked, or refuses.
     pub fn get<T: DeserializeOwned>(&self, target: &str) -> anyhow::Result<T> {
         self.ask(http::Method::GET, target, None)
+    }
+
+    /// Gives an order, with who gives it and why, for a span if it ends by itself.
+    ///
+    /// # Errors
+    /// As those of [`ask`](Self::ask).
+    pub fn order<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        mut order: serde_json::Value,
+        span: Option<String>,
+        word: &Word,
+    ) -> anyhow::Result<T> {
+        order["who"] = word.who().into();
+        order["why"] = word.why().into();
+        if let Some(span) = span {
+            order["for"] = span.into();
+        }
+        self.ask(http::Method::POST, target, Some(&order))
     }
 
     /// Asks for something to be done.

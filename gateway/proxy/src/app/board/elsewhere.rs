@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use swaigate_core::{
+    keys::KeyRing,
     orders::{Lock, Locks, Orders},
     switches::{Origin, Switch, Switches},
 };
@@ -46,8 +47,7 @@ impl Board {
         // What the environment says is in no file.
         let held = before.switches.iter().filter(|switch| switch.origin == Origin::Environment);
         switches.extend(held.map(|switch| Switch::clone(switch)));
-        let keys = desk.policies.keys();
-        self.show(Orders { switches: Switches::new(switches, keys)?.into(), locks: Locks::new(locks, keys)?.into() });
+        self.show(switches, locks, desk.policies.keys())?;
         desk.kept = Some(kept);
         desk.is_elsewhere = false;
         drop(desk);
@@ -64,8 +64,7 @@ impl Board {
         let said: InForce = serde_json::from_str(json).context("it is not understood")?;
         let switches = said.switches.iter().map(Written::switch).collect::<Result<Vec<Switch>, _>>()?;
         let locks = said.lockouts.iter().map(WrittenLock::lock).collect::<Result<Vec<Lock>, _>>()?;
-        let keys = desk.policies.keys();
-        self.show(Orders { switches: Switches::new(switches, keys)?.into(), locks: Locks::new(locks, keys)?.into() });
+        self.show(switches, locks, desk.policies.keys())?;
         Ok(())
     }
 
@@ -82,9 +81,11 @@ impl Board {
         }
     }
 
-    fn show(&self, orders: Orders) {
+    fn show(&self, switches: Vec<Switch>, locks: Vec<Lock>, keys: &KeyRing) -> anyhow::Result<()> {
+        let orders = Orders { switches: Switches::new(switches, keys)?.into(), locks: Locks::new(locks, keys)?.into() };
         self.measure(&orders);
         self.in_force.store(Arc::new(orders));
+        Ok(())
     }
 }
 
