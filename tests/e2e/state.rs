@@ -63,8 +63,8 @@ fn a_damaged_file_is_set_aside_and_everything_stops_until_a_person_says_otherwis
         let (done, said, told) = gateway.operator(&["emergency", "off", "--why", "looked at"]);
         assert!(done && said.contains("Ended: everything"), "{said}{told}");
         assert!(!is_stopped(&gateway));
-        let records: Vec<_> = gateway.audit().into_iter().filter(|record| record["event"] == "switch").collect();
-        assert_eq!(records[0]["origin"], "recovery", "{records:?}");
+        let first = until("it is recorded", || gateway.audit().into_iter().find(|record| record["event"] == "switch"));
+        assert_eq!(first["origin"], "recovery", "{first}");
         assert!(!is_stopped(&gateway.restart()));
     }
 }
