@@ -1,4 +1,4 @@
-//! What alerts are about, made to happen: real traffic and real faults, at seven gateways.
+//! What alerts are about, made to happen: real traffic and real faults, at eight gateways.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,7 +19,7 @@ use crate::harness::{
     pki::Authority,
     platform::{Call, Platform},
     raw::Raw,
-    until,
+    tests_path, until,
 };
 
 const RUN: [&str; 3] = ["run", "--config", "gateway.yaml"];
@@ -31,7 +31,7 @@ const DESCRIPTORS: u64 = 100;
 const SLOW_BODY: Duration = Duration::from_millis(600);
 const SLOW_ANSWER: &str = "{ connect: 1s, answer: 6s, exchange: 20s }";
 
-/// Seven gateways, each with what is wrong there.
+/// Eight gateways, each with what is wrong there.
 pub(super) struct World {
     /// Callers, guessers and agents, all of them trouble.
     main: Gateway,
@@ -50,6 +50,8 @@ pub(super) struct World {
     stuck: Gateway,
     /// Whoever reads that log, until it is taken away.
     reader: RefCell<Option<File>>,
+    /// The kernel has no random bytes for it, once it is told so.
+    unlucky: Gateway,
     /// Is started again and again, and ends at last.
     mortal: RefCell<Option<Gateway>>,
     mortal_admin: SocketAddr,
@@ -157,6 +159,15 @@ fn start_stuck() -> (Gateway, File) {
     (gateway, reader.join().expect("it doesn't panic").expect("it can be read"))
 }
 
+fn start_unlucky() -> Gateway {
+    let folder = Folder::new("", &[&bank()]);
+    let library = folder.path("no_randomness.so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(tests_path("e2e/monitoring/no_randomness.c"));
+    assert!(compiler.status().expect("there is a C compiler").success());
+    folder.start_told(&RUN, &[("LD_PRELOAD", library.to_str().expect("it is text"))])
+}
+
 // === impl World ===
 
 impl World {
@@ -176,6 +187,7 @@ impl World {
             slow: start_slow(),
             stuck,
             reader: RefCell::new(Some(reader)),
+            unlucky: start_unlucky(),
             mortal_admin: mortal.folder.admin,
             mortal: RefCell::new(Some(mortal)),
             killed: RefCell::new(Some(killed)),
@@ -183,7 +195,7 @@ impl World {
     }
 
     /// Where each of them tells what it sees.
-    pub(super) fn targets(&self) -> [(&'static str, SocketAddr); 7] {
+    pub(super) fn targets(&self) -> [(&'static str, SocketAddr); 8] {
         [
             ("main", self.main.folder.admin),
             ("small", self.small.folder.admin),
@@ -191,6 +203,7 @@ impl World {
             ("crowded", self.crowded.folder.admin),
             ("slow", self.slow.folder.admin),
             ("stuck", self.stuck.folder.admin),
+            ("unlucky", self.unlucky.folder.admin),
             ("mortal", self.mortal_admin),
         ]
     }
@@ -388,6 +401,11 @@ impl World {
             Cause::of(&["SwaigateAuditCopiesLost"], || {
                 self.copies.borrow_mut().take();
                 (0..5).for_each(|_| drop(self.small.platform().fetch_request("", &Call::new()).send()));
+            }),
+            Cause::of(&["SwaigateInternalErrors"], || {
+                fs::write(self.unlucky.folder.path("no-randomness"), "").expect("the folder can be written");
+                let refused = self.unlucky.platform().fetch_request("", &Call::new()).send();
+                assert_eq!(self.unlucky.reason_of(&refused), "internal", "no document can be made");
             }),
             Cause::of(&["SwaigateSlow"], || self.send_slowly()),
             Cause::of(&["SwaigateAgentSlow"], || self.ask_slowly("/broken/silent", "?seconds=9")),
