@@ -28,6 +28,10 @@ use crate::{
 /// How long files must be quiet before they are read: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
 
+/// How much may wake the thread that loads before it looks. All of that is answered by one load, so what a full queue has no
+/// place for is missed by nobody but those who wait for the outcome, and they are told.
+const MAX_WAKES: usize = 64;
+
 /// Reads everything that `--config` names. The files with certificates and keys that policies name are among those of the
 /// settings.
 ///
@@ -96,9 +100,20 @@ enum Wake {
 /// How many agents there are now, or why the configuration in force stays.
 pub type Outcome = Result<usize, String>;
 
+/// Why nothing is known of a load that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unheard {
+    /// So many others wait already.
+    #[error("{MAX_WAKES} others wait for the configuration to be loaded again; ask again in a second")]
+    Busy,
+    /// The gateway is ending.
+    #[error("the gateway is shutting down")]
+    Ending,
+}
+
 /// Makes the files be read again.
 #[derive(Debug, Clone)]
-pub struct Bell(mpsc::Sender<Wake>);
+pub struct Bell(mpsc::SyncSender<Wake>);
 
 // === impl Bell ===
 
@@ -106,14 +121,20 @@ impl Bell {
     /// Without waiting.
     pub fn ring(&self) {
         // Only a gateway that is ending has nobody left to wake.
-        let _ = self.0.send(Wake::Asked(None));
+        let _ = self.0.try_send(Wake::Asked(None));
     }
 
-    /// Waits for what becomes of it; `None` if the gateway is ending.
-    pub async fn reload(&self) -> Option<Outcome> {
+    /// Waits for what becomes of it.
+    ///
+    /// # Errors
+    /// [`Unheard`].
+    pub async fn reload(&self) -> Result<Outcome, Unheard> {
         let (told, outcome) = oneshot::channel();
-        self.0.send(Wake::Asked(Some(told))).ok()?;
-        outcome.await.ok()
+        self.0.try_send(Wake::Asked(Some(told))).map_err(|error| match error {
+            mpsc::TrySendError::Full(_) => Unheard::Busy,
+            mpsc::TrySendError::Disconnected(_) => Unheard::Ending,
+        })?;
+        outcome.await.map_err(|_| Unheard::Ending)
     }
 }
 
@@ -144,7 +165,7 @@ impl Reloader {
     /// # Errors
     /// If the thread can't be started. If files can't be watched, that is logged, and SIGHUP still works.
     pub fn start(self, after: fn()) -> std::io::Result<Bell> {
-        let (wake, woken) = mpsc::channel();
+        let (wake, woken) = mpsc::sync_channel(MAX_WAKES);
         let bell = Bell(wake);
         let mut watcher = self.watch(bell.clone());
         if let Err(error) = &watcher {
@@ -181,7 +202,7 @@ impl Reloader {
                 !event.kind.is_access() && event.paths.iter().any(|path| is_read(path) || is_watched(path, &watched))
             }) {
                 // Only a gateway that is ending has nobody left to wake.
-                let _ = bell.0.send(Wake::Change);
+                let _ = bell.0.try_send(Wake::Change);
             }
         })?;
         let config_folder = self.config.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -296,7 +317,7 @@ pub fn told(mistakes: &[Mistake]) -> anyhow::Error {
     anyhow!(lines.join("\n"))
 }
 
-/// All that comes until nothing has changed for a while, but not for ever, and not once somebody asks.
+/// All that comes until nothing has changed for a while, but not for ever, and no longer once somebody asks.
 fn wait_for_quiet(first: Wake, woken: &mpsc::Receiver<Wake>) -> Vec<Wake> {
     let give_up = Instant::now() + 10 * QUIET;
     let mut wakes = vec![first];
@@ -304,5 +325,6 @@ fn wait_for_quiet(first: Wake, woken: &mpsc::Receiver<Wake>) -> Vec<Wake> {
         let Ok(next) = woken.recv_timeout(QUIET) else { break };
         wakes.push(next);
     }
+    wakes.extend(woken.try_iter().take(MAX_WAKES));
     wakes
 }

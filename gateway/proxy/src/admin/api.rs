@@ -153,9 +153,7 @@ impl Api {
                 "this gateway runs without a gateway.yaml: there is nothing to load",
             ));
         };
-        let Some(outcome) = bell.reload().await else {
-            return Err(error(StatusCode::SERVICE_UNAVAILABLE, "the gateway is shutting down"));
-        };
+        let outcome = bell.reload().await.map_err(|unheard| error(StatusCode::SERVICE_UNAVAILABLE, unheard))?;
         let action = if outcome.is_ok() { Action::Loaded } else { Action::Refused };
         let (who, why) = (word.who(), word.why());
         tracing::info!(action = action.as_str(), who, why, "the configuration was to be loaded again");
