@@ -133,10 +133,12 @@ fn check_webhook(alertmanager: &Alertmanager, path: &str, name: &str, status: &s
 #[test]
 fn each_alert_is_explained_and_held_to_its_threshold() {
     let page = shipped("prometheus/README.md");
-    let tests = std::fs::read_to_string(tests_path("monitoring/alerts.yml")).expect("it is there");
+    let tests = ["monitoring/alerts.yml", "monitoring/alerts_over_days.yml"]
+        .map(|path| std::fs::read_to_string(tests_path(path)).expect("it is there"))
+        .concat();
     for (name, rule) in alerts() {
         assert!(page.contains(&format!("| `{name}` |")), "deploy/prometheus/README.md lacks {name}");
-        assert!(tests.contains(&format!("alertname=\"{name}\", alertstate=\"firing\"")), "alerts.yml lacks {name}");
+        assert!(tests.contains(&format!("alertname=\"{name}\", alertstate=\"firing\"")), "tests/monitoring lacks {name}");
         let severity = rule["labels"]["severity"].as_str();
         assert!(matches!(severity, Some("critical" | "warning")), "{name}: {severity:?}");
         let runbook = format!("deploy/OPERATING.md#{}", name.to_lowercase());
