@@ -171,7 +171,7 @@ impl App {
     /// # Errors
     /// If the operating system gives no random bytes.
     pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
-        parts.metrics.expect_agents(&parts.policies);
+        parts.metrics.agents.expect(&parts.policies);
         Ok(Self {
             fleets: Fleets::new(&parts.policies, Arc::clone(&parts.metrics)),
             policies: ArcSwap::new(parts.policies),
@@ -213,7 +213,7 @@ impl App {
     /// Counts a request as under way.
     pub fn take_off(self: &Arc<Self>) -> Flight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.metrics.in_flight.inc();
+        self.metrics.process.in_flight.inc();
         Flight(Arc::clone(self))
     }
 
@@ -222,10 +222,10 @@ impl App {
     /// # Errors
     /// If the encoder fails.
     pub fn metrics_text(&self) -> Result<Vec<u8>, prometheus::Error> {
-        self.metrics.ready.set(i64::from(!self.is_draining() && self.audit.has_room()));
+        self.metrics.process.ready.set(i64::from(!self.is_draining() && self.audit.has_room()));
         for (name, budget) in [("known", &self.bodies), ("strangers", &self.strangers)] {
             let (used, size) = budget.used_of();
-            self.metrics.bodies(name, used, size);
+            self.metrics.process.bodies(name, used, size);
         }
         self.metrics.text(self.state.gauges(), self.failures.waiting(clock::now()))
     }
@@ -254,7 +254,7 @@ impl App {
 impl Drop for Flight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.in_flight.dec();
+        self.0.metrics.process.in_flight.dec();
     }
 }
 

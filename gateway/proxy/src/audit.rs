@@ -258,7 +258,7 @@ impl Audit {
     pub fn record_refusal(&self, entry: Entry) {
         let is_strangers = entry.facts.user.is_none();
         if is_strangers && !self.strangers.has_record(entry.client, entry.reason, entry.at) {
-            self.metrics.audit_counted.inc();
+            self.metrics.audit.counted.inc();
             return;
         }
         self.send_if_there_is_room(Message::Record(Box::new(entry)));
@@ -273,7 +273,7 @@ impl Audit {
         let kept_for_forwards = self.queue.max_capacity() / 4;
         let has_room = self.queue.capacity() > kept_for_forwards;
         if !has_room || self.queue.try_send(message).is_err() {
-            self.metrics.audit_dropped.inc();
+            self.metrics.audit.dropped.inc();
         }
     }
 

@@ -139,7 +139,7 @@ struct Hall<A> {
 impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     /// A server behind these doors.
     pub fn new(app: A, doors: Vec<Door>, limits: Limits, metrics: Arc<Metrics>) -> Self {
-        metrics.expect_connections(limits.max);
+        metrics.connections.expect(limits.max);
         let permits = Permits::new(limits.max, limits.max_per_address);
         let hall = Arc::new(Hall { app: Arc::new(app), limits, permits, metrics, warned: Mutex::default() });
         Self { doors, hall, closing: Arc::new(watch::Sender::new(Doors::Open)), name: "gateway", threads: None }
@@ -233,7 +233,7 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         mut permit: Permit,
         over: ShutdownWatch,
     ) {
-        let _open = self.metrics.open_connection();
+        let _open = self.metrics.connections.open();
         let connection = Connection::new();
         let mut client = peer;
         let entering = enter(&door, wire, &mut client, &mut permit, &connection);
@@ -269,7 +269,7 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
 
     /// Counts it, and says so now and then: thousands may be turned away in a second.
     fn turn_away(&self, cause: TurnedAway, client: Client) {
-        self.metrics.turned_away(cause);
+        self.metrics.connections.turned_away(cause);
         let key = match cause {
             TurnedAway::Full => "connections.max",
             TurnedAway::AddressFull => "connections.max_per_address",

@@ -73,8 +73,8 @@ fn load_policies(settings: &mut Settings, seed: &Seed) -> anyhow::Result<Policie
 
 /// Shows until when certificates are good, and whose are not looked at.
 pub fn show_certificates(metrics: &Metrics, settings: &Settings, policies: &Policies) {
-    metrics.certificates(settings.certificates.iter().map(|file| (file.path.as_path(), file.ends)));
-    metrics.unverified_upstreams(policies);
+    metrics.files.certificates(settings.certificates.iter().map(|file| (file.path.as_path(), file.ends)));
+    metrics.files.unverified_upstreams(policies);
 }
 
 /// The set of these agents under these settings.
@@ -238,11 +238,11 @@ impl Reloader {
                 next.take_over();
                 let after = self.app.policies.load();
                 show_certificates(&self.app.metrics, &settings, &after);
-                self.app.metrics.keep_agents(&before, &after);
-                self.app.metrics.expect_agents(&after);
+                self.app.metrics.agents.keep(&before, &after);
+                self.app.metrics.agents.expect(&after);
                 self.app.health.keep_agents(&after);
                 self.app.fleets.follow(&after);
-                self.app.metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
+                self.app.metrics.files.reloaded(Ok(clock::now().0 as f64 / 1000.0));
                 if !needs_generated_password(&before) {
                     show_generated_password(&after, &self.seed);
                 }
@@ -251,7 +251,7 @@ impl Reloader {
                 Ok((settings, agents))
             }
             Err(error) => {
-                self.app.metrics.reloaded(Err(()));
+                self.app.metrics.files.reloaded(Err(()));
                 tracing::error!("the configuration in force stays, since the new one can't be used:\n{error:#}");
                 let why = format!("{error:#}");
                 self.app.loads.refused(clock::now(), why.clone());

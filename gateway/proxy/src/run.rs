@@ -124,7 +124,7 @@ impl Gateway {
         announce(&settings, &policies, &seed);
         operator.introduce(companions.is_empty());
         let metrics = Arc::new(Metrics::new()?);
-        metrics.reloaded(Ok(clock::now().0 as f64 / 1000.0));
+        metrics.files.reloaded(Ok(clock::now().0 as f64 / 1000.0));
         reload::show_certificates(&metrics, &settings, &policies);
         let (audit, writer) = audit::open(&settings.audit, audit::chain_folder(&settings), &metrics)?;
         let policies = Arc::new(policies);

@@ -158,12 +158,12 @@ impl Board {
             let (action, who, why) = (action.as_str(), word.who(), word.why());
             match what {
                 Changed::Switch(switch) => {
-                    self.metrics.switch_turned(action);
+                    self.metrics.orders.switch_turned(action);
                     let scope = switch.scope.kind();
                     tracing::warn!(action, scope, id = %switch.id, who, why, "an emergency switch was turned");
                 }
                 Changed::Lock(lock) => {
-                    self.metrics.lockout_changed(action);
+                    self.metrics.orders.lockout_changed(action);
                     tracing::warn!(action, kind = lock.subject.kind(), id = %lock.id, who, why, "a lockout was changed");
                 }
                 Changed::Configuration => {}
@@ -173,8 +173,8 @@ impl Board {
     }
 
     fn measure(&self, orders: &Orders) {
-        self.metrics.switches(&orders.switches);
-        self.metrics.lockouts(&orders.locks);
+        self.metrics.orders.switches(&orders.switches);
+        self.metrics.orders.lockouts(&orders.locks);
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {

@@ -75,7 +75,7 @@ impl Audit {
             let _ = waiting.try_for_each(|message| queue.blocking_send(message));
         });
         if let Err(error) = spawned {
-            self.metrics.audit_dropped.inc();
+            self.metrics.audit.dropped.inc();
             tracing::error!(%error, "the audit queue is full and a change can't wait for a place in it");
         }
     }

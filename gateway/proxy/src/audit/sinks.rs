@@ -61,7 +61,7 @@ impl Sinks {
         let start = |at: &SinkAt| {
             let (queue, lines) = sync_channel(QUEUE);
             let (name, sink) = open(at);
-            metrics.expect_audit_sink(name);
+            metrics.audit.expect_sink(name);
             let of_thread = Arc::clone(metrics);
             let thread = thread::Builder::new().name(format!("audit-{name}"));
             let thread = thread.spawn(move || copy(name, sink, &lines, &of_thread))?;
@@ -78,7 +78,7 @@ impl Sinks {
         let line: Arc<[u8]> = line.into();
         for place in &self.0 {
             if place.queue.try_send(Arc::clone(&line)).is_err() {
-                place.metrics.audit_copy_lost(place.name);
+                place.metrics.audit.copy_lost(place.name);
             }
         }
     }
@@ -112,13 +112,13 @@ fn copy(name: &'static str, mut sink: Box<dyn Sink>, lines: &Receiver<Arc<[u8]>>
     let (mut failed, mut logged): (Option<Instant>, Option<Instant>) = (None, None);
     while let Ok(line) = lines.recv() {
         if failed.is_some_and(|at| at.elapsed() < PAUSE) {
-            metrics.audit_copy_lost(name);
+            metrics.audit.copy_lost(name);
             continue;
         }
         let written = sink.write(&line);
         failed = written.as_ref().err().map(|_| Instant::now());
         if let Err(error) = written {
-            metrics.audit_copy_lost(name);
+            metrics.audit.copy_lost(name);
             if logged.is_none_or(|at| at.elapsed() >= LOGGED) {
                 logged = Some(Instant::now());
                 tracing::error!(sink = name, %error, "audit records can't be copied; they are in the file");

@@ -142,7 +142,7 @@ fn a_record_is_one_line_of_json_in_a_file_for_the_owner_only() {
     assert_eq!(lines[1]["arguments"]["pin"], "[REDACTED]");
     assert_eq!(lines[1]["time"], "2023-11-14T22:13:20.000Z");
     assert_eq!(fs::metadata(world.path()).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(world.metrics.audit_written.get(), 3);
+    assert_eq!(world.metrics.audit.written.get(), 3);
 }
 
 #[test]
@@ -427,8 +427,8 @@ fn a_file_that_takes_nothing_is_tried_again_and_nothing_is_lost() {
     world.settings.path = full;
     let (audit, writer) = world.open();
     let slot = audit.reserve().unwrap();
-    until("it fails", || world.metrics.audit_failing.get() == 1);
-    assert!(world.metrics.audit_errors.get() > 0);
+    until("it fails", || world.metrics.audit.failing.get() == 1);
+    assert!(world.metrics.audit.errors.get() > 0);
     slot.record(entry(Reason::Ok));
     let begun = Instant::now();
     writer.finish();
@@ -469,7 +469,7 @@ fn the_change_of_a_switch_waits_for_a_place_and_is_not_dropped() {
             "switch_id": "0101010101010101", "switch": "agent bank", "who": "ann", "why": "card fraud",
             "origin": "operator", "since": "2023-11-14T22:13:20.000Z" })
     );
-    assert_eq!(audit.metrics.audit_dropped.get(), 0);
+    assert_eq!(audit.metrics.audit.dropped.get(), 0);
 }
 
 #[test]
@@ -478,7 +478,7 @@ fn refusals_leave_a_quarter_of_the_queue_to_forwards() {
     for _ in 0..100 {
         audit.record_refusal(entry(Reason::CredentialsMissing));
     }
-    assert_eq!(audit.metrics.audit_dropped.get(), 94);
+    assert_eq!(audit.metrics.audit.dropped.get(), 94);
     let slots: Vec<_> = std::iter::from_fn(|| audit.reserve()).collect();
     assert_eq!(slots.len(), 2, "then nothing is forwarded any more");
     assert!(!audit.has_room());
@@ -515,7 +515,7 @@ fn a_flood_of_strangers_is_counted() {
     assert!((6..=11).contains(&count("request")) && (1..=2).contains(&count("strangers")), "{}", lines.len());
     let counted: u64 = lines.iter().filter_map(|line| line["count"].as_u64()).sum();
     assert_eq!(counted + count("request") as u64, 10_001);
-    assert_eq!(world.metrics.audit_counted.get(), counted);
-    assert_eq!(world.metrics.audit_dropped.get(), 0);
+    assert_eq!(world.metrics.audit.counted.get(), counted);
+    assert_eq!(world.metrics.audit.dropped.get(), 0);
     assert_eq!(world.verify().0, []);
 }

@@ -210,7 +210,7 @@ impl Scribe {
         self.sinks.copy(&record);
         self.log.add(&record);
         self.is_behind = true;
-        self.desk.metrics.audit_written.inc();
+        self.desk.metrics.audit.written.inc();
     }
 
     /// The record with which the section begins, in which the chain is now.
@@ -244,8 +244,8 @@ impl Scribe {
     }
 
     fn failed(&mut self, what: &str, error: &io::Error) {
-        self.desk.metrics.audit_errors.inc();
-        self.desk.metrics.audit_failing.set(1);
+        self.desk.metrics.audit.errors.inc();
+        self.desk.metrics.audit.failing.set(1);
         if self.times.logged.is_none_or(|at| at.elapsed() >= LOGGED) {
             self.times.logged = Some(Instant::now());
             let path = self.log.path().display();
@@ -254,8 +254,8 @@ impl Scribe {
     }
 
     fn works_again(&mut self) {
-        if self.desk.metrics.audit_failing.get() != 0 {
-            self.desk.metrics.audit_failing.set(0);
+        if self.desk.metrics.audit.failing.get() != 0 {
+            self.desk.metrics.audit.failing.set(0);
             self.times.logged = None;
             tracing::warn!(path = %self.log.path().display(), "the audit log can be written again");
         }
@@ -409,7 +409,7 @@ impl Desk {
             let (opened, told) = match Scribe::open(self.clone()) {
                 Ok(scribe) => (Some(scribe), Ok(())),
                 Err(error) => {
-                    self.metrics.audit_errors.inc();
+                    self.metrics.audit.errors.inc();
                     tracing::error!("the audit log can't be opened again, and records wait: {error:#}");
                     (None, Err(io::Error::other(format!("{error:#}"))))
                 }
@@ -468,7 +468,7 @@ fn pass_on(
 fn send(to: &mut Box<dyn Write + Send>, mut record: Vec<u8>, metrics: &Metrics) {
     record.push(b'\n');
     if let Err(error) = to.write_all(&record).and_then(|()| to.flush()) {
-        metrics.audit_errors.inc();
+        metrics.audit.errors.inc();
         tracing::error!(%error, "an audit record can't be passed on to the process that has the log now");
     }
 }

@@ -72,7 +72,7 @@ fn tell(app: &App, agent: &Agent, alarm: &Alarm, ledger: &Ledger) {
     tracing::warn!(%request, agent = name, rule, on, more_than, ?every, shared = alarm.is_shared, "an anomaly");
     // A request that outlives a rule must not bring back a series that a reload has removed.
     if app.policies.load().agent(&agent.name).is_some_and(|known| known.detector(rule).is_some()) {
-        app.metrics.anomaly(name, &alarm.detector);
+        app.metrics.agents.anomaly(name, &alarm.detector);
     }
 }
 

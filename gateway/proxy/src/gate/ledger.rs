@@ -183,18 +183,18 @@ impl Ledger {
         let is_served = |agent: &&Arc<Agent>| self.app.policies.load().agent(&agent.name).is_some();
         let agent = self.head.agent.as_ref().filter(is_served).map_or(NO_AGENT, |agent| agent.name.as_str());
         let (route, agent_time) = (self.head.route, self.agent_time);
-        self.app.metrics.observe(&Observation { agent, route, reason, gateway, agent_time });
+        self.app.metrics.agents.observe(&Observation { agent, route, reason, gateway, agent_time });
         if let Some(sent) = self.sent {
-            self.app.metrics.streamed(agent, route, sent.bytes);
+            self.app.metrics.agents.streamed(agent, route, sent.bytes);
         }
         if let Some(how) = self.facts.repeat {
-            self.app.metrics.repeated(agent, how);
+            self.app.metrics.agents.repeated(agent, how);
         }
         for seen in &self.facts.would_refuse {
-            self.app.metrics.shadowed(agent, *seen);
+            self.app.metrics.agents.shadowed(agent, *seen);
         }
         if reason.is_the_agents_fault() {
-            self.app.metrics.upstream_error(agent, reason);
+            self.app.metrics.agents.upstream_error(agent, reason);
             let detail = self.facts.detail.as_deref().unwrap_or_default();
             let request = self.head.request;
             tracing::warn!(%request, agent, route = route.as_str(), reason = reason.as_str(), detail, "the agent gave no answer that can be passed on");

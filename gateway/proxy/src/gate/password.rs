@@ -50,6 +50,6 @@ fn check_wait(app: &App, pending: &Pending, client: Option<IpAddr>) -> Result<()
 pub(super) fn note_failure(app: &App, denial: &Denial, client: Option<IpAddr>, now: Timestamp) {
     if denial.reason == Reason::CredentialsWrong {
         app.failures.failed(client, now);
-        app.metrics.failed_authentication(denial.agent.as_ref().map_or(NO_AGENT, |agent| agent.name.as_str()));
+        app.metrics.agents.failed_authentication(denial.agent.as_ref().map_or(NO_AGENT, |agent| agent.name.as_str()));
     }
 }

@@ -1,6 +1,8 @@
 //! What Prometheus sees of agents' servers. The label `server` is `host:port`, as the policy has it.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use super::{Register, value};
 
 /// The metrics of agents' servers.
 #[derive(Debug)]
@@ -15,37 +17,29 @@ pub struct ServerMetrics {
 // === impl ServerMetrics ===
 
 impl ServerMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone())).map(|()| metric)
-        };
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone())).map(|()| metric)
-        };
+    pub(super) fn new(register: Register<'_>) -> prometheus::Result<Self> {
         Ok(Self {
-            in_flight: gauges(
+            in_flight: register.gauges(
                 "swaigate_agent_in_flight",
                 "Requests under way at an agent, detached exchanges included.",
                 &["agent"],
             )?,
-            breaker: gauges(
+            breaker: register.gauges(
                 "swaigate_agent_breaker",
                 "An agent's circuit breaker: 0 closed, 1 one request may try, 2 open.",
                 &["agent"],
             )?,
-            up: gauges(
+            up: register.gauges(
                 "swaigate_server_up",
                 "Whether an agent's server gets requests: 0 if its health checks failed, or if it was ejected.",
                 &["agent", "server"],
             )?,
-            checks: counters(
+            checks: register.counters(
                 "swaigate_health_checks_total",
                 "Health checks of an agent's server by result.",
                 &["agent", "server", "result"],
             )?,
-            ejections: counters(
+            ejections: register.counters(
                 "swaigate_ejections_total",
                 "How often an agent's server got no requests for a while, because those that it got had failed.",
                 &["agent", "server"],
@@ -55,7 +49,7 @@ impl ServerMetrics {
 
     /// How many requests are under way at an agent.
     pub fn in_flight(&self, agent: &str, count: usize) {
-        self.in_flight.with_label_values(&[agent]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.in_flight.with_label_values(&[agent]).set(value(count));
     }
 
     /// What an agent's breaker lets through.

@@ -126,7 +126,7 @@ impl Signals {
     /// Until nothing is under way: no request, and for so long no connection on which one may be on its way.
     async fn drain(&self, kept: Duration) {
         let begun = Instant::now();
-        while self.is_busy() || (self.app.metrics.open_connections() > 0 && begun.elapsed() < kept) {
+        while self.is_busy() || (self.app.metrics.connections.count() > 0 && begun.elapsed() < kept) {
             if begun.elapsed() >= self.shutdown.drain {
                 tracing::warn!(in_flight = self.app.in_flight(), "the time to drain is over");
                 return;
