@@ -2,18 +2,18 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use swaigate_core::{
     policy::{Secrets, secret_in_env, secret_in_file},
-    secret::constant_time_eq,
+    secret::{Secret, constant_time_eq},
     yaml::{Field, Fields},
 };
 
 use super::{
-    Admin, AdminToken, Listener, Place, Role, is_loopback,
-    sections::{MAX_LISTED, address, path},
+    listen::{Listener, Place, address, is_loopback},
+    sections::{MAX_LISTED, path},
 };
 
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
@@ -23,6 +23,35 @@ const MAX_UNIX: usize = 107;
 
 /// The shortest token, in bytes.
 const MIN_TOKEN: usize = 32;
+
+/// The operator's own door; at least one of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// A loopback address and a port that isn't 0.
+    pub address: Option<SocketAddr>,
+    /// A Unix socket.
+    pub unix: Option<PathBuf>,
+    /// Who may ask besides those who can read the tokens that are kept with the state.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// A token for the admin API.
+#[derive(Debug, Clone)]
+pub struct AdminToken {
+    /// What whoever has it may do.
+    pub role: Role,
+    /// At least 32 visible ASCII characters.
+    pub secret: Secret,
+}
+
+/// What somebody may do at the admin API. Each may what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Change something.
+    Operator,
+}
 
 /// The section. Without a Unix socket there is an address, whatever the file says.
 pub(super) fn admin(fields: &mut Fields<'_>, listen: &[Listener], (folder, secrets): (&Path, &dyn Secrets)) -> Admin {

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -16,7 +16,7 @@ use swaigate_core::{
 
 use super::{
     certificates::{self, CertificateFile},
-    fallbacks, fs,
+    fallbacks,
 };
 
 /// The longest secret that is read from a file, in bytes.

@@ -1,4 +1,4 @@
-//! The sections of `gateway.yaml`, each read into its struct.
+//! `gateway.yaml` as a whole, and its small sections, each read into its struct.
 
 use std::{
     net::SocketAddr,
@@ -10,20 +10,20 @@ use std::{
 };
 
 use swaigate_core::{
-    keys::Key,
     lockout,
-    policy::{PublicUrl, Secrets, secret_in_env, secret_in_file},
-    yaml::{self, Field, Fields},
+    policy::{PublicUrl, Secrets},
+    yaml::{Field, Fields},
 };
 use tracing::Level;
 
 use super::{
-    Admin, Audit, Bodies, Connections, EmbeddedState, FailedAuthentication, Hsts, Listener, Log, LogFormat, Place,
-    Settings, Shutdown, TokenKey,
-    admin::admin,
-    fallbacks, key_ring,
-    peers::{Access, Peers, entrance, peers},
-    tls,
+    Settings,
+    admin::{Admin, admin},
+    audit::{Audit, audit},
+    fallbacks,
+    listen::{Listener, Place, listeners},
+    peers::{Access, Peers, peers},
+    token_keys::token_keys,
 };
 
 /// Memory that is shared by all requests.
@@ -32,9 +32,103 @@ const BYTES: RangeInclusive<usize> = 64 << 10..=64 << 30;
 /// How many listeners, and how many keys, there may be.
 pub(super) const MAX_LISTED: usize = 16;
 
-const WITHOUT_TLS: &str = "add `tls: { certificate: FILE, private_key: FILE }`, or listen on 127.0.0.1 behind a TLS \
-    terminator, or add `insecure_plaintext: true` where the network between is yours alone";
+pub(super) const MOMENT: Duration = Duration::from_millis(10);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
+/// State kept in this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedState {
+    /// The folder of what outlives a restart.
+    pub path: PathBuf,
+    /// How many rate cells are kept, 16 to 10,000,000. Beyond it the idlest go first.
+    pub max_cells: usize,
+    /// How many calls are remembered until their tokens die, 16 to 10,000,000. Beyond it the first go first.
+    pub max_calls: usize,
+    /// How many facts of calls are remembered, for rules that ask for them, 16 to 10,000,000.
+    pub max_facts: usize,
+    /// How many subjects and events detection remembers, 16 to 10,000,000.
+    pub max_watched: usize,
+    /// How many requests that may be sent again are under way or answered, 16 to 10,000,000.
+    pub max_answers: usize,
+    /// The bytes of these answers, 64 KiB to 64 GiB.
+    pub max_answer_bytes: usize,
+}
+
+/// How wrong credentials are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedAuthentication {
+    /// How the wait of an address grows.
+    pub rules: lockout::Rules,
+    /// How many addresses are remembered, 16 to 10,000,000.
+    pub max_addresses: usize,
+}
+
+/// Limits on connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// How many may be open at once, 1 to 1,000,000.
+    pub max: usize,
+    /// How many of one address may be, 1 to 1,000,000; at most as many as in all.
+    pub max_per_address: usize,
+    /// How long the whole head of a request may take, 10 ms to 5 min.
+    pub header_timeout: Duration,
+    /// How long a connection may be idle between requests, 1 s to 1 h, in whole seconds.
+    pub keepalive: Duration,
+    /// How many bytes a head may have, its target, names and values together, 1 KiB to 256 KiB.
+    pub max_head: usize,
+    /// How many header fields, 8 to 256: Pingora reads no more.
+    pub max_headers: usize,
+}
+
+/// Limits on bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bodies {
+    /// How many bytes all bodies in flight in the process may have together, 64 KiB to 64 GiB.
+    pub budget: usize,
+    /// How long one may take to arrive, or an answer to be taken, 10 ms to 10 min.
+    pub timeout: Duration,
+    /// How many bytes of one have to come each second, on average, up to 1 GiB; 0: any.
+    pub min_rate: usize,
+}
+
+/// The program's own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// What is logged: this and everything worse.
+    pub level: Level,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the process stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long it still accepts requests after it said that it isn't ready, up to 10 min.
+    pub delay: Duration,
+    /// How long requests under way may take to end after that, up to 1 h.
+    pub drain: Duration,
+}
+
+/// HTTP Strict Transport Security (RFC 6797).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hsts {
+    /// For how long a browser asks by https only, up to 2 years; nothing: from now on no longer.
+    pub max_age: Duration,
+    /// Whether that holds for all hosts below this one, too.
+    pub include_subdomains: bool,
+}
+
+/// The whole file. `None` also after a mistake.
 pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Secrets) -> Option<Settings> {
     let public_url = fields.take("public_url");
     let listen = listeners(fields.take("listen").required(), folder, secrets);
@@ -44,7 +138,7 @@ pub(super) fn settings(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Sec
     let policies = path(fields.take("policies"), folder, "policies");
     let token_keys = token_keys(fields.take("token_keys"), secrets);
     let state = fields.take("state").section(|fields| state(fields, folder));
-    let audit = fields.take("audit").section(|fields| super::audit::audit(fields, folder));
+    let audit = fields.take("audit").section(|fields| audit(fields, folder));
     Some(Settings {
         policies,
         token_keys,
@@ -99,90 +193,6 @@ pub(super) fn defaults(listen: SocketAddr, admin: SocketAddr) -> Settings {
     }
 }
 
-// === addresses ===
-
-fn listeners(field: Field<'_>, folder: &Path, secrets: &dyn Secrets) -> Vec<Listener> {
-    let (report, place, given) = (field.report(), field.place(), field.is_given());
-    let items = field.list(MAX_LISTED);
-    if given && items.as_ref().is_some_and(Vec::is_empty) {
-        report.note(place, "`listen` must list an address, like `{ address: \"127.0.0.1:8080\" }`");
-    }
-    let mut listeners: Vec<Listener> = Vec::new();
-    for item in items.unwrap_or_default() {
-        let place = item.place();
-        let Some(listener) = item.mapping(|fields| listener(fields, folder, secrets)) else { continue };
-        if listeners.iter().any(|other| other.place == listener.place) {
-            report.note(place, format!("`{}` is listed twice", listener.place));
-        }
-        listeners.push(listener);
-    }
-    listeners
-}
-
-fn listener(fields: &mut Fields<'_>, folder: &Path, secrets: &dyn Secrets) -> Option<Listener> {
-    let report = fields.report();
-    let (place, at) = place(fields, folder);
-    let tls = fields.take("tls");
-    let (has_tls, tls_place) = (tls.is_given(), tls.key_place());
-    let tls = tls.mapping(|fields| tls::tls(fields, secrets));
-    let insecure_plaintext = fields.take("insecure_plaintext").bool().unwrap_or(false);
-    if has_tls && insecure_plaintext {
-        report.note(tls_place, "`tls` and `insecure_plaintext` exclude each other; keep one");
-    }
-    let (access, proxies) = entrance(fields, place.as_ref().is_none_or(|place| place.address().is_some()));
-    let mut listener = Listener { place: place?, insecure_plaintext, tls, access, proxies };
-    if has_tls || insecure_plaintext || listener.place.address().is_none() {
-        return Some(listener);
-    }
-    match fallbacks::tls(secrets, !listener.is_loopback()) {
-        Ok(tls) => listener.tls = tls,
-        Err(error) => report.note(at, error),
-    }
-    if !listener.is_loopback() && listener.tls.is_none() {
-        let place = &listener.place;
-        report.note(at, format!("other machines can reach `{place}`, and it has no `tls`; {WITHOUT_TLS}"));
-    }
-    Some(listener)
-}
-
-/// An `address`, or the path of a socket: `unix`, with its `mode`; and where it is written.
-fn place(fields: &mut Fields<'_>, folder: &Path) -> (Option<Place>, yaml::Place) {
-    let (report, at) = (fields.report(), fields.place());
-    let mode = fields.take("mode");
-    let (mode_place, has_mode) = (mode.place(), mode.is_given());
-    let mode = mode.parse(permissions).unwrap_or(0o600);
-    match fields.take_one_of(["address", "unix"]) {
-        None => {
-            report.note(at, "a listener needs an `address`, or the path of a socket: `unix`");
-            (None, at)
-        }
-        Some(("unix", field)) => (Some(Place::Unix { path: path(field, folder, "gateway.sock"), mode }), at),
-        Some((_, field)) => {
-            let at = field.place();
-            if has_mode {
-                report.note(
-                    mode_place,
-                    "`mode` is the permissions of a socket in the file system; an `address` has none",
-                );
-            }
-            (field.parse(address).map(Place::Tcp), at)
-        }
-    }
-}
-
-/// Of a file, as `chmod` takes them.
-fn permissions(text: &str) -> Result<u32, &'static str> {
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & 0o600 == 0o600 && *mode <= 0o777);
-    mode.ok_or("write permissions as `chmod` takes them, in quotes and with those of the owner, like `\"0660\"`")
-}
-
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() != 0 => Ok(address),
-        _ => Err("write an IP address and a port, like `127.0.0.1:8080` or `[::1]:8080`".to_owned()),
-    }
-}
-
 fn public(field: Field<'_>, listen: &[Listener], secrets: &dyn Secrets) -> Option<PublicUrl> {
     if field.is_given() {
         return field.parse(str::parse);
@@ -202,52 +212,6 @@ fn public(field: Field<'_>, listen: &[Listener], secrets: &dyn Secrets) -> Optio
         report.note(place, message);
     }
     first.map(|(address, is_tls)| fallbacks::origin_of(address, is_tls))
-}
-
-// === keys and paths ===
-
-fn token_keys(field: Field<'_>, secrets: &dyn Secrets) -> Vec<TokenKey> {
-    let (report, place, given) = (field.report(), field.place(), field.is_given());
-    let items = field.list(MAX_LISTED);
-    if given && items.as_ref().is_some_and(Vec::is_empty) {
-        report.note(place, "`token_keys` must list a key; without it, one is made and kept with the state");
-    }
-    let mut keys: Vec<TokenKey> = Vec::new();
-    for item in items.unwrap_or_default() {
-        let place = item.place();
-        let Some(key) = item.mapping(|fields| token_key(fields, secrets)) else { continue };
-        keys.push(key);
-        if let Err(error) = key_ring(&keys) {
-            report.note(place, error.to_string());
-            keys.pop();
-        }
-    }
-    keys
-}
-
-fn token_key(fields: &mut Fields<'_>, secrets: &dyn Secrets) -> Option<TokenKey> {
-    fields.refuse(
-        "secret",
-        "a secret is never written in this file; name where it is with `secret_env` or `secret_file`",
-    );
-    let id = fields.take("id").required().parse(key_id);
-    let Some((key, field)) = fields.take_one_of(["secret_env", "secret_file"]) else {
-        fields.report().note(fields.place(), "a key needs `secret_env` or `secret_file`");
-        return None;
-    };
-    let (report, place) = (field.report(), field.key_place());
-    let secret = if key == "secret_env" { secret_in_env(field, secrets) } else { secret_in_file(field, secrets) };
-    let (id, secret) = (id?, secret?);
-    Key::new(&id, &secret).map_err(|error| report.note(place, format!("`{key}`: {error}"))).ok()?;
-    Some(TokenKey { id, secret })
-}
-
-fn key_id(text: &str) -> Result<String, &'static str> {
-    if (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(text.to_owned())
-    } else {
-        Err("the id of a key is 1 to 64 visible ASCII characters")
-    }
 }
 
 pub(super) fn path(field: Field<'_>, folder: &Path, default: &str) -> PathBuf {
@@ -351,9 +315,22 @@ fn default_threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(1024)
 }
 
-pub(super) const MOMENT: Duration = Duration::from_millis(10);
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+// === the defaults ===
+
+impl EmbeddedState {
+    /// With its default bounds.
+    fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            max_cells: 100_000,
+            max_calls: 100_000,
+            max_facts: 200_000,
+            max_watched: 200_000,
+            max_answers: 65_536,
+            max_answer_bytes: 64 << 20,
+        }
+    }
+}
 
 impl Default for FailedAuthentication {
     fn default() -> Self {

@@ -1,16 +1,16 @@
-use std::os::unix::fs::PermissionsExt;
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use swaigate_core::keys::MacKey;
+use swaigate_core::lockout;
 use tempfile::TempDir;
 use tracing::Level;
 
 use super::*;
 
 /// A folder of its own for one test.
-struct Folder(TempDir);
+pub(super) struct Folder(TempDir);
 
 impl Folder {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let folder = Self(TempDir::new().unwrap());
         for (name, text) in files {
             let path = folder.path(name);
@@ -21,27 +21,23 @@ impl Folder {
         folder
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn load(&self) -> Result<Settings, Vec<String>> {
+    pub(super) fn load(&self) -> Result<Settings, Vec<String>> {
         load(&self.path("gateway.yaml")).map_err(|mistakes| self.words(&mistakes))
     }
 
     /// Mistakes without the folder's name.
-    fn words(&self, mistakes: &[Mistake]) -> Vec<String> {
+    pub(super) fn words(&self, mistakes: &[Mistake]) -> Vec<String> {
         let prefix = format!("{}/", self.0.path().display());
         mistakes.iter().map(|m| m.to_string().replace(&prefix, "")).collect()
     }
 }
 
 const KEY: &str = "0123456789abcdef0123456789abcdef\n";
-const LISTEN: &str = "listen: [{ address: \"127.0.0.1:8080\" }]\n";
-
-fn seed() -> Seed {
-    Seed { process_key: MacKey::new(b"process"), generated_password: Secret::new("generated") }
-}
+pub(super) const LISTEN: &str = "listen: [{ address: \"127.0.0.1:8080\" }]\n";
 
 /// Settings that are right, with this behind the one key that is required.
 fn settings(more: &str) -> Settings {
@@ -456,78 +452,6 @@ fn files_that_cannot_be_read_say_so() {
     assert_eq!(folder.load().unwrap_err(), ["gateway.yaml:1:1: the file is not UTF-8"]);
     fs::write(folder.path("gateway.yaml"), vec![b'#'; yaml::MAX_BYTES + 1]).unwrap();
     assert!(folder.load().unwrap_err()[0].contains("it has more than 1048576 bytes"));
-}
-
-const POLICY: &str = "upstream: { url: http://127.0.0.1:3000 }\nplatform: { users: [{ username: a, password_file: ../password.txt }] }\n";
-
-#[test]
-fn policies_are_the_yaml_files_of_the_folder_by_name() {
-    let policy = |name: &str| format!("agent: {name}\nmatch: {{ path: /{name} }}\n{POLICY}");
-    let folder = Folder::new(&[
-        ("password.txt", "a password of some length\r\n"),
-        ("p/gateway.yaml", &format!("{LISTEN}policies: .\n")),
-        ("p/b.yml", &policy("b")),
-        ("p/a.yaml", &policy("a")),
-        ("p/.hidden.yaml", "wrong"),
-        ("p/README.md", "wrong"),
-        ("p/below/c.yaml", "wrong"),
-        ("p/c.yaml/file", "wrong"),
-    ]);
-    let settings = load(&folder.path("p/gateway.yaml")).unwrap();
-    let loaded = load_policies(&settings, &seed()).unwrap();
-    assert_eq!(loaded.agents.iter().map(|agent| agent.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(loaded.found.notes, [] as [String; 0]);
-
-    fs::set_permissions(folder.path("password.txt"), fs::Permissions::from_mode(0o644)).unwrap();
-    let notes = load_policies(&settings, &seed()).unwrap().found.notes;
-    assert!(!notes.is_empty() && notes[0].contains("every user of this machine can read it"), "{notes:?}");
-}
-
-#[test]
-fn mistakes_of_all_policies_come_at_once() {
-    let folder = Folder::new(&[
-        ("gateway.yaml", &format!("{LISTEN}bodies: {{ budget: 1MiB }}\n")),
-        ("policies/a.yaml", "agent: a"),
-        ("policies/b.yaml", "agent: b\nupstream: { url: http://b }\n"),
-        (
-            "policies/c.yaml",
-            "agent: c\nupstream: { url: http://c, username: x, password_env: SWAIGATE_TEST_UNSET }\nlimit: []",
-        ),
-        (
-            "policies/d.yaml",
-            "agent: d\nupstream: { url: http://d }\nbodies: { callback: 1MiB, response: 1MiB }\nexpose: [{ path: /a, body: 2MiB }]",
-        ),
-        (
-            "policies/e.yaml",
-            "agent: e\nupstream: { url: http://e }\nbodies: { callback: 1MiB, response: 1MiB }\nexpose: [{ path: /a, authentication: agent, body: 256KiB, limits: [{ per: address, allow: 1, every: 1s }] }]",
-        ),
-    ]);
-    let settings = folder.load().unwrap();
-    assert_eq!(
-        folder.words(&load_policies(&settings, &seed()).unwrap_err()),
-        [
-            "policies/a.yaml:1:1: `upstream` is missing",
-            "policies/b.yaml:1:1: `bodies` allows 16777216 bytes, more than the 1048576 that gateway.yaml's `bodies.budget` has for all",
-            "policies/c.yaml:2:41: `password_env`: the environment variable `SWAIGATE_TEST_UNSET` is not set",
-            "policies/c.yaml:3:1: unknown key `limit`; did you mean `limits`?",
-            "policies/d.yaml:1:1: an exposed path's `body` allows 2097152 bytes, more than the 1048576 that gateway.yaml's `bodies.budget` has for all",
-            "policies/e.yaml:1:1: a `body` with `authentication: agent` allows 262144 bytes, more than the 131072 that gateway.yaml's `bodies.budget` has for all",
-        ]
-    );
-}
-
-#[test]
-fn a_folder_without_policies_is_a_mistake() {
-    let folder = Folder::new(&[("gateway.yaml", LISTEN), ("policies/README.md", "")]);
-    let settings = folder.load().unwrap();
-    let mistakes = folder.words(&load_policies(&settings, &seed()).unwrap_err());
-    assert_eq!(mistakes, ["policies:1:1: no policy is here; each agent needs a file like `bank.yaml`"]);
-    fs::remove_dir_all(&settings.policies).unwrap();
-    assert!(
-        load_policies(&settings, &seed()).unwrap_err()[0]
-            .message
-            .starts_with("the folder of the policies can't be read")
-    );
 }
 
 #[test]
