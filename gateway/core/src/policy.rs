@@ -9,14 +9,19 @@ mod documents;
 mod exposed;
 mod functions;
 mod leaks;
+mod limits;
 mod ownership;
+mod platform;
+mod sentences;
 mod servers;
 mod shadow;
 mod template;
 mod tls;
+mod tokens;
 pub(crate) mod unescape;
+mod upstream;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 pub use compile::{
     InvalidOrigin, Secrets, certificates, compile, compile_for_upstream, compile_for_upstream_with, default_policy,
@@ -27,14 +32,18 @@ pub use documents::{Destinations, Egress, HostPattern, PromptRules, PromptSectio
 pub use exposed::{Authentication, Expose, Exposed, ExposedPath};
 pub use functions::{ArgumentRules, CallFact, Confirm, FunctionRules, Functions, Given, Pin, Requirement, Verify};
 pub use leaks::{Leak, Screen};
+pub use limits::{CallRules, Limit, LimitRule, Per, UnidentifiedCallers};
 pub use ownership::Owned;
+pub use platform::{Platform, Required, Signing, UrlCredentials};
+pub use sentences::Sentences;
 pub use servers::{BreakerRules, Ejection, HealthCheck, Server};
 pub use shadow::Shadow;
 pub use template::{NotATemplate, Template};
 pub use tls::{Certificate, Identity, UpstreamTls};
+pub use tokens::{TokenRules, Unbound};
+pub use upstream::{Timeouts, Upstream, UpstreamCredentials, UpstreamSigning};
 
 use crate::{
-    basic::Users,
     id::AgentName,
     keys::{KeyRing, MacKey},
     origin::Authority,
@@ -43,7 +52,6 @@ use crate::{
     sanitize::SensitiveNames,
     schema::Catalogue,
     secret::Secret,
-    signature::SigningKey,
 };
 
 /// How many schemas that agents published are remembered.
@@ -123,237 +131,6 @@ pub struct Agent {
     pub shadow: Shadow,
     /// Where the keys stand that hold for all of its functions, and what they say.
     pub given: Vec<Given>,
-}
-
-/// Where an agent really is, and how it is asked.
-#[derive(Debug)]
-pub struct Upstream {
-    /// Whether it speaks TLS.
-    pub https: bool,
-    /// The name or address by which it is asked, without brackets: in `Host`, and in URLs that it makes of that.
-    pub host: String,
-    /// The port that belongs to it.
-    pub port: u16,
-    /// Where its requests are sent; at least one. If the file lists none, that is [`Upstream::host`] itself.
-    pub servers: Vec<Server>,
-    /// How they are asked whether they are well, if they are.
-    pub health: Option<HealthCheck>,
-    /// Which of them gets no requests for a while.
-    pub eject: Ejection,
-    /// When none of them does, if ever.
-    pub breaker: Option<BreakerRules>,
-    /// How many requests may be under way at it, on all servers together.
-    pub max_in_flight: u32,
-    /// What stands for [`Agent::path`] on the agent: equal to it unless `upstream.url` has a path.
-    pub path: String,
-    /// The credentials that the agent itself asks for.
-    pub credentials: Option<UpstreamCredentials>,
-    /// Other origins under which the agent writes its own URLs.
-    pub aliases: Vec<Authority>,
-    /// How long to wait for it.
-    pub timeouts: Timeouts,
-    /// How requests are signed for it, if it checks that.
-    pub signing: Option<UpstreamSigning>,
-    /// How it is asked by TLS, where it is.
-    pub tls: UpstreamTls,
-}
-
-/// How requests are signed for an agent.
-#[derive(Debug)]
-pub struct UpstreamSigning {
-    /// With which key.
-    pub key: SigningKey,
-    /// What the agent takes its own URL to begin with, if that isn't [`Upstream::origin`]; without a slash at its end.
-    pub base: Option<String>,
-}
-
-/// What the agent asks for, and what must never be seen outside.
-#[derive(Debug)]
-pub struct UpstreamCredentials {
-    /// The `Authorization` header for the agent.
-    pub header: Secret,
-    /// The user name.
-    pub username: String,
-    /// The password.
-    pub password: Secret,
-}
-
-/// How long the gateway waits for an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For a connection, TLS included.
-    pub connect: Duration,
-    /// For the answer, before the caller is told that it takes longer than expected. The platform gives up after
-    /// 120 s (PROTOCOL.md, 4.5), so this is less.
-    pub answer: Duration,
-    /// For the whole exchange, also after the caller was told.
-    pub exchange: Duration,
-}
-
-/// Who may talk to an agent through the gateway.
-#[derive(Debug)]
-pub struct Platform {
-    /// The users and their passwords.
-    pub users: Users,
-    /// Whether one of them is the user whose password was made at start.
-    pub uses_generated_password: bool,
-    /// What stands in the URLs of documents.
-    pub url_credentials: UrlCredentials,
-    /// Which requests have to be signed, if any key is known.
-    pub signing: Option<Signing>,
-}
-
-/// What is asked of the platform's signatures. One that is there is checked, wherever that is.
-#[derive(Debug)]
-pub struct Signing {
-    /// Who may have signed.
-    pub keys: Vec<SigningKey>,
-    /// What has to be signed.
-    pub required: Required,
-    /// `insecure_unsigned_get`: documents may be fetched by GET, which can't be signed, though signatures are required.
-    pub allows_get: bool,
-}
-
-/// Which requests have to be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Required {
-    /// Those that fetch documents: the platform signs no others (PROTOCOL.md, 7).
-    Swml,
-    /// Every POST of the platform's.
-    All,
-    /// None.
-    Nothing,
-}
-
-/// The credentials in rewritten URLs.
-#[derive(Debug)]
-pub enum UrlCredentials {
-    /// Made for the document: good for its call and its kind of URL only.
-    PerCall,
-    /// `insecure_static_url_credentials`: the first user's own, `user:password`, percent-encoded.
-    Static(Secret),
-}
-
-/// How long tokens live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenRules {
-    /// For tools, and for SWML of the same call. A call may last 14,400 s.
-    pub lifetime: Duration,
-    /// The same for conversations of AI chat, which fetch their document but once.
-    pub chat_lifetime: Duration,
-    /// How much longer hooks, summaries and callbacks are accepted, which come after the call's end.
-    pub grace: Duration,
-    /// How long a call's functions and documents go on being served after its end was heard of.
-    pub ended_grace: Duration,
-    /// What becomes of documents that were fetched without a call id.
-    pub unbound: Unbound,
-}
-
-/// What becomes of the tokens of a document that was fetched without a call id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unbound {
-    /// The first call that uses one, within this time of its issue, owns the whole document.
-    Bind(Duration),
-    /// They are refused.
-    Deny,
-}
-
-/// What a caller without a number of its own (withheld, SIP, WebRTC) is limited by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnidentifiedCallers {
-    /// By the limits per call alone.
-    PerCall,
-    /// All of them together as if they were one caller.
-    Shared,
-}
-
-/// How many calls there may be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallRules {
-    /// How many may begin.
-    pub limits: Vec<LimitRule>,
-    /// How many a caller may have at once.
-    pub concurrent_per_caller: Option<u32>,
-    /// How many there may be at once.
-    pub concurrent: Option<u32>,
-    /// After how long without a request a call is over, for `concurrent` and `concurrent_per_caller`.
-    pub idle: Duration,
-    /// How long a call may last, as its document asks the platform to end it then.
-    pub max_duration: Option<Duration>,
-}
-
-/// A limit: GCRA with a burst of `burst` and one more each `every / allow`.
-///
-/// In any window `w` it lets through at most `burst + w * allow / every`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Limit {
-    /// Whose requests are counted together.
-    pub per: Per,
-    /// How many in [`Limit::every`]; at least 1.
-    pub allow: u32,
-    /// In how long; at least 1 ms.
-    pub every: Duration,
-    /// How many at once; at least 1, `allow` unless the file says otherwise.
-    pub burst: u32,
-}
-
-/// A limit, enforced or tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LimitRule {
-    /// The limit.
-    pub limit: Limit,
-    /// Whether it is in shadow: it counts, and refuses nothing.
-    pub is_shadow: bool,
-}
-
-/// Whose requests a limit counts together: those that are equal in all of these. In none: all of the agent's.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Per {
-    /// The remote party.
-    pub caller: bool,
-    /// The call.
-    pub call: bool,
-    /// The function.
-    pub function: bool,
-    /// The source address: an IPv4 address, or the first 64 bits of an IPv6 address.
-    pub address: bool,
-}
-
-/// What is said to a caller in place of the agent's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sentences {
-    /// A limit is reached.
-    pub limited: String,
-    /// The function isn't there, or an emergency switch is on.
-    pub disabled: String,
-    /// It is out of hours.
-    pub closed: String,
-    /// It isn't for this caller.
-    pub caller: String,
-    /// An argument is wrong; `{argument}` stands for its name.
-    pub argument: String,
-    /// Another function must have succeeded before.
-    pub precondition: String,
-    /// The same was done already.
-    pub repeated: String,
-    /// A code is missing or wrong.
-    pub code: String,
-    /// Too many wrong codes were given.
-    pub locked: String,
-    /// The caller, or all callers, have too many calls.
-    pub busy: String,
-    /// The agent tried what its policy doesn't allow.
-    pub denied: String,
-    /// The call has lasted longer than its tokens live.
-    pub expired: String,
-    /// The call has ended.
-    pub ended: String,
-    /// The agent takes longer than [`Timeouts::answer`].
-    pub slow: String,
-    /// The agent has as much to do as it may have at once.
-    pub hold: String,
-    /// The agent doesn't answer, or not with what the gateway can vouch for.
-    pub unavailable: String,
 }
 
 /// The largest bodies that are read, in bytes.
@@ -483,25 +260,6 @@ impl Policies {
     }
 }
 
-// === impl Per ===
-
-impl Per {
-    /// Each caller's.
-    pub const CALLER: Self = Self { caller: true, call: false, function: false, address: false };
-    /// Each call's.
-    pub const CALL: Self = Self { caller: false, call: true, function: false, address: false };
-    /// Each address's.
-    pub const ADDRESS: Self = Self { caller: false, call: false, function: false, address: true };
-
-    /// Its parts as policies name them: `agent`, if there is none.
-    pub fn names(self) -> Vec<&'static str> {
-        let Self { caller, call, function, address } = self;
-        let parts = [(caller, "caller"), (call, "call"), (function, "function"), (address, "address")];
-        let named: Vec<_> = parts.into_iter().filter(|(is_part, _)| *is_part).map(|(_, name)| name).collect();
-        if named.is_empty() { vec!["agent"] } else { named }
-    }
-}
-
 // === impl PublicUrl ===
 
 impl PublicUrl {
@@ -526,9 +284,7 @@ impl Agent {
     pub fn strip_path<'p>(&self, path: &'p str) -> Option<&'p str> {
         below(&self.path, path)
     }
-}
 
-impl Agent {
     /// The rule of `detect` of this name.
     pub fn detector(&self, name: &str) -> Option<&Arc<Detector>> {
         self.detect.iter().find(|detector| *detector.watch.name == *name)
@@ -550,96 +306,6 @@ impl Agent {
     /// The agent's own path for what lies below its public one.
     pub(crate) fn upstream_path(&self, below: &str) -> String {
         ownership::upstream_path(self, below)
-    }
-}
-
-impl Upstream {
-    /// `host:port`, or the host alone for the scheme's default port: the `Host` header.
-    pub fn host_header(&self) -> String {
-        let host = servers::bracketed(&self.host);
-        let default = if self.https { 443 } else { 80 };
-        if self.port == default { host } else { format!("{host}:{}", self.port) }
-    }
-
-    /// `http://host:port`, without a slash at its end.
-    pub fn origin(&self) -> String {
-        format!("{}://{}", if self.https { "https" } else { "http" }, self.host_header())
-    }
-}
-
-impl Sentences {
-    /// All of them, by their keys.
-    pub fn all(&self) -> [(&'static str, &str); 15] {
-        [
-            ("limited", &self.limited),
-            ("disabled", &self.disabled),
-            ("closed", &self.closed),
-            ("caller", &self.caller),
-            ("argument", &self.argument),
-            ("precondition", &self.precondition),
-            ("repeated", &self.repeated),
-            ("code", &self.code),
-            ("locked", &self.locked),
-            ("busy", &self.busy),
-            ("expired", &self.expired),
-            ("ended", &self.ended),
-            ("slow", &self.slow),
-            ("hold", &self.hold),
-            ("unavailable", &self.unavailable),
-        ]
-    }
-}
-
-impl Default for Sentences {
-    fn default() -> Self {
-        Self {
-            limited: "You've made too many requests. Please wait a moment.".into(),
-            disabled: "This service is temporarily unavailable.".into(),
-            closed: "That isn't available at this time. Please try again during opening hours.".into(),
-            caller: "I'm sorry, that isn't available for this caller.".into(),
-            argument: "That didn't work: please ask the caller for {argument} again.".into(),
-            precondition: "That isn't possible yet: another step has to be completed first.".into(),
-            repeated: "That has already been done in this call.".into(),
-            code: "Please ask the caller for their verification code, and try again with it.".into(),
-            locked: "Too many wrong codes were given. Please try again later.".into(),
-            busy: "All lines are busy. Please call again later.".into(),
-            denied: "I'm sorry, I can't do that.".into(),
-            expired: "This call has gone on for too long. Please call again.".into(),
-            ended: "This call has ended. Please call again.".into(),
-            slow: "That is taking longer than expected. Please ask again in a moment.".into(),
-            hold: "Please hold: there is a lot to do right now. Please ask again in a moment.".into(),
-            unavailable: "This service is temporarily unavailable. Please try again later.".into(),
-        }
-    }
-}
-
-impl Default for TokenRules {
-    fn default() -> Self {
-        Self {
-            lifetime: Duration::from_secs(14_400),
-            chat_lifetime: Duration::from_secs(86_400),
-            grace: Duration::from_secs(900),
-            ended_grace: Duration::from_secs(60),
-            unbound: Unbound::Bind(Duration::from_secs(300)),
-        }
-    }
-}
-
-impl Default for CallRules {
-    fn default() -> Self {
-        Self {
-            limits: Vec::new(),
-            concurrent_per_caller: None,
-            concurrent: None,
-            idle: Duration::from_secs(3600),
-            max_duration: None,
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(5), answer: Duration::from_secs(110), exchange: Duration::from_secs(300) }
     }
 }
 
