@@ -26,7 +26,7 @@ pub struct Exposed {
     pub request_headers: Vec<String>,
     /// Headers of the answer that reach the client besides the usual ones, in lower case.
     pub response_headers: Vec<String>,
-    /// The limits on requests; all are [`super::Per::Address`].
+    /// The limits on requests; all are [`super::Per::ADDRESS`].
     pub limits: Vec<LimitRule>,
     /// The largest body of a request, in bytes, if it isn't that of all exposed paths.
     pub body: Option<usize>,
