@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod load;
 pub(crate) mod pki;
 pub(crate) mod platform;

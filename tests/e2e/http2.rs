@@ -23,8 +23,10 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 struct World {
@@ -215,4 +217,35 @@ fn a_get_by_http_2_has_no_body_either() {
     let head = client.read_until(|frame| frame.kind == HEADERS).expect("it is answered");
     // 400 is in the table of all (RFC 7541, A), at 12.
     assert_eq!(head.payload[0], 0x80 | 12, "{:?}", head.payload);
+}
+
+/// Reads GOAWAY twice, as it is said by whoever loses nothing (RFC 9113, 6.8): first that no stream is to be opened any more,
+/// and when the client has confirmed that it knows, which streams there were.
+fn is_told_of_the_end(client: &mut Client, last: u8) {
+    let first = client.read_until(|frame| frame.kind == GOAWAY).expect("it is told");
+    assert_eq!(first.payload[..8], [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0], "nothing is refused yet");
+    let ping = client.read_until(|frame| frame.kind == PING && frame.flags & ACK == 0).expect("it is asked");
+    assert!(client.frame(PING, ACK, 0, &ping.payload));
+    let end = client.read_until(|frame| frame.kind == GOAWAY).expect("it is told");
+    assert_eq!(end.payload[..8], [0, 0, 0, last, 0, 0, 0, 0]);
+    // An answer that hasn't come before comes between or after.
+    assert!(client.read_until(|_| false).is_none(), "the connection is closed");
+}
+
+#[test]
+fn clients_of_http_2_are_told_that_the_gateway_stops() {
+    let mut world = world("shutdown: { delay: 4s }");
+    let mut kept = world.greet();
+    kept.ask(1, "GET", END_STREAM, &[]);
+    assert!(kept.read_until(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0).is_some());
+    world.gateway.process.signal("TERM");
+    is_told_of_the_end(&mut kept, 1);
+    // Whoever comes while load balancers may not know has one answer before, or they would come again and again.
+    let mut late = world.greet();
+    assert!(late.frame(PING, 0, 0, b"whatever"));
+    let before = late.read_until(|frame| frame.kind == GOAWAY || frame.kind == PING).expect("it is answered");
+    assert_eq!(before.kind, PING);
+    late.ask(1, "GET", END_STREAM, &[]);
+    is_told_of_the_end(&mut late, 1);
+    assert_eq!(world.gateway.process.exit().code(), Some(0), "{}", world.gateway.process.stderr());
 }

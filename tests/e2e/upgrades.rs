@@ -1,5 +1,7 @@
 //! Another process of the program takes over from the one that runs, and nobody who calls notices.
 
+mod listeners;
+
 use std::{
     io::{Read, Write},
     os::unix::net::{UnixDatagram, UnixStream},

@@ -8,7 +8,7 @@ mod recent;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,7 +24,7 @@ use swaigate_core::{
     time::Timestamp,
     verdict::{Reply, Route},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::fleets::{digest, score};
 pub use self::{
@@ -97,7 +97,7 @@ pub struct App {
     pub connections: Connections,
     /// `Strict-Transport-Security`, for answers by https.
     pub hsts: HeaderValue,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     in_flight: AtomicUsize,
     /// What the ids of this process' requests begin with.
     process: [u8; 4],
@@ -193,7 +193,7 @@ impl App {
             trusted_proxies: parts.trusted_proxies,
             connections: parts.connections,
             hsts: header(parts.hsts),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             in_flight: AtomicUsize::new(0),
             process: random::bytes()?,
             requests: AtomicU64::new(0),
@@ -237,17 +237,22 @@ impl App {
 
     /// From now on the gateway isn't ready, and connections are closed after their request.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
     }
 
     /// It is ready again: whoever was to take over didn't.
     pub fn go_on(&self) {
-        self.draining.store(false, Ordering::Relaxed);
+        self.draining.send_replace(false);
     }
 
     /// Whether it is shutting down.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
+    }
+
+    /// The same for who has to be told when it changes.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 }
 

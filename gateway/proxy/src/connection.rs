@@ -10,10 +10,15 @@ use std::{
 };
 
 use pingora_core::protocols::Digest;
+use tokio::sync::Notify;
 
 /// A client's connection.
 #[derive(Debug)]
-pub struct Connection(Mutex<State>);
+pub struct Connection {
+    state: Mutex<State>,
+    /// Rung for each request.
+    begun: Notify,
+}
 
 /// What a client may take between its requests.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +64,8 @@ enum Phase {
 impl Connection {
     /// One that has just been accepted.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { phase: Phase::New, since: Instant::now(), patience: None, requests: 0 })))
+        let state = State { phase: Phase::New, since: Instant::now(), patience: None, requests: 0 };
+        Arc::new(Self { state: Mutex::new(state), begun: Notify::new() })
     }
 
     /// The one beneath a request; none, if nobody watches it.
@@ -99,6 +105,8 @@ impl Connection {
         let mut state = self.state();
         state.phase = Phase::Busy;
         state.requests += 1;
+        drop(state);
+        self.begun.notify_one();
     }
 
     /// A request has ended.
@@ -126,8 +134,15 @@ impl Connection {
         matches!(self.state().phase, Phase::New | Phase::Head(_))
     }
 
+    /// Ends when its first request has begun, if it isn't [unheard](Connection::is_unheard) any more. One may wait for it.
+    pub async fn is_heard(&self) {
+        while self.is_unheard() {
+            self.begun.notified().await;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,5 +204,21 @@ mod tests {
         assert_eq!(left(&connection), None);
         connection.ends_request();
         assert_eq!((connection.has_read(1000), left(&connection)), (Ok(()), None));
+    }
+
+    #[tokio::test]
+    async fn the_first_request_of_a_connection_can_be_waited_for() {
+        let connection = Connection::new();
+        connection.opens(Patience { has_streams: true, ..PATIENCE });
+        let waiting = tokio::spawn({
+            let connection = Arc::clone(&connection);
+            async move { connection.is_heard().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        connection.begins_request();
+        waiting.await.unwrap();
+        connection.ends_request();
+        connection.is_heard().await;
     }
 }

@@ -131,17 +131,27 @@ struct Hall<A> {
     limits: Limits,
     permits: Arc<Permits>,
     metrics: Arc<Metrics>,
+    /// Whether connections are to end, each after its request.
+    draining: watch::Receiver<bool>,
     warned: Mutex<Option<Instant>>,
 }
 
 // === impl Edge ===
 
 impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
-    /// A server behind these doors.
-    pub fn new(app: A, doors: Vec<Door>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    /// A server behind these doors. Whoever comes by HTTP/2 is told when it drains; with HTTP/1.1 the application says so in
+    /// an answer.
+    pub fn new(
+        app: A,
+        doors: Vec<Door>,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
         metrics.connections.expect(limits.max);
         let permits = Permits::new(limits.max, limits.max_per_address);
-        let hall = Arc::new(Hall { app: Arc::new(app), limits, permits, metrics, warned: Mutex::default() });
+        let hall = Hall { app: Arc::new(app), limits, permits, metrics, draining, warned: Mutex::default() };
+        let hall = Arc::new(hall);
         Self { doors, hall, closing: Arc::new(watch::Sender::new(Doors::Open)), name: "gateway", threads: None }
     }
 
@@ -248,11 +258,12 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         self.requests(stream, &connection, &over).await;
     }
 
-    async fn requests(&self, stream: Stream, connection: &Connection, shutdown: &ShutdownWatch) {
+    async fn requests(&self, stream: Stream, connection: &Connection, over: &ShutdownWatch) {
+        let (tell, told) = watch::channel(false);
         let served = async {
             let mut stream = Some(stream);
             while let Some(next) = stream {
-                stream = self.app.process_new(next, shutdown).await;
+                stream = self.app.process_new(next, &told).await;
             }
         };
         tokio::select! {
@@ -264,7 +275,27 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
                     self.turn_away(TurnedAway::Slow, None);
                 }
             }
+            () = self.tell_of_the_end(&tell, connection, over.clone()) => {}
         }
+    }
+
+    /// Says that the connection is to end when the gateway drains, so that HTTP/2 says it to the client (GOAWAY) while what
+    /// is under way goes on. A connection that has just come has its first request before: a client that was told at once
+    /// would come again, and be told again, until another process accepts.
+    async fn tell_of_the_end(&self, tell: &watch::Sender<bool>, connection: &Connection, mut over: ShutdownWatch) {
+        let mut draining = self.draining.clone();
+        loop {
+            tokio::select! {
+                _ = over.wait_for(|is_over| *is_over) => break,
+                Ok(_) = draining.wait_for(|is_draining| *is_draining) => {}
+            }
+            connection.is_heard().await;
+            if *draining.borrow() {
+                break;
+            }
+        }
+        tell.send_replace(true);
+        std::future::pending().await
     }
 
     /// Counts it, and says so now and then: thousands may be turned away in a second.

@@ -316,10 +316,11 @@ fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> an
     let mut proxy = pingora_proxy::http_proxy(&conf, gate);
     proxy.handle_init_modules();
     edge::limit_streams(&mut proxy, limits(settings));
-    let public = Edge::new(proxy, doors.public, limits(settings), Arc::clone(&app.metrics));
+    let public = Edge::new(proxy, doors.public, limits(settings), Arc::clone(&app.metrics), app.draining());
 
     // Who looks after the gateway comes in also when the platform's connections are used up, and isn't counted among them.
-    let admin = Edge::new(HttpServer::new_app(admin), doors.admin, ADMIN_LIMITS, Arc::new(Metrics::new()?));
+    let metrics = Arc::new(Metrics::new()?);
+    let admin = Edge::new(HttpServer::new_app(admin), doors.admin, ADMIN_LIMITS, metrics, app.draining());
     let closers = vec![public.closer(), admin.closer()];
     server.add_service(public);
     server.add_service(admin.aside("admin", 1));

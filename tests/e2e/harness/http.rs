@@ -27,6 +27,15 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// Whoever sends requests.
+pub(crate) trait Client: Send + Sync {
+    /// Sends one and reads the whole answer.
+    ///
+    /// # Errors
+    /// If there is no answer: the words of what went wrong.
+    fn send(&self, request: &Request) -> Result<Answer, String>;
+}
+
 /// Reads `http://user:password@host/path`: the URL without them, and the two.
 pub(crate) fn without_userinfo(url: &str) -> (String, Option<(String, String)>) {
     let (scheme, rest) = url.split_once("://").unwrap_or_else(|| panic!("no URL: {url}"));
@@ -112,6 +121,12 @@ impl Request {
             headers: headers.collect(),
             body: answer.body_mut().with_config().limit(MAX_BODY).read_to_vec()?,
         })
+    }
+}
+
+impl Client for ureq::Agent {
+    fn send(&self, request: &Request) -> Result<Answer, String> {
+        request.try_send_with(self).map_err(|error| error.to_string())
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::{
     agent::Agent,
-    http::{Answer, Request, client},
+    http::{Answer, Client, Request, client},
     platform::{Call, Document, Platform},
 };
 
@@ -34,8 +34,13 @@ pub(crate) struct Load {
     platform: Platform,
     callers: usize,
     pause: Duration,
-    client: fn() -> ureq::Agent,
+    /// What makes the client of a caller who keeps its connection.
+    kept: MakeClient,
+    /// And what makes one for a single request.
+    new: MakeClient,
 }
+
+type MakeClient = Arc<dyn Fn() -> Box<dyn Client> + Send + Sync>;
 
 /// Callers at work. Dropped, they stop.
 pub(crate) struct UnderLoad {
@@ -65,7 +70,7 @@ struct Caller {
     shared: Arc<Shared>,
     tally: Tally,
     /// Every second caller keeps its connection; the others make one for each request.
-    kept: Option<ureq::Agent>,
+    kept: Option<Box<dyn Client>>,
 }
 
 // === impl Load ===
@@ -73,7 +78,8 @@ struct Caller {
 impl Load {
     /// Four callers of the bank, who pause for a moment after each request.
     pub(crate) fn on(platform: Platform) -> Self {
-        Self { platform, callers: 4, pause: Duration::from_millis(5), client }
+        let by_http: MakeClient = Arc::new(|| Box::new(client()));
+        Self { platform, callers: 4, pause: Duration::from_millis(5), kept: Arc::clone(&by_http), new: by_http }
     }
 
     pub(crate) fn callers(self, callers: usize) -> Self {
@@ -85,10 +91,13 @@ impl Load {
         Self { pause, ..self }
     }
 
-    /// With another HTTP client, such as one that knows a test's certificates.
-    #[allow(dead_code)]
-    pub(crate) fn client(self, client: fn() -> ureq::Agent) -> Self {
-        Self { client, ..self }
+    /// With other clients: of callers who keep their connection, and for single requests.
+    pub(crate) fn clients(
+        self,
+        kept: impl Fn() -> Box<dyn Client> + Send + Sync + 'static,
+        new: impl Fn() -> Box<dyn Client> + Send + Sync + 'static,
+    ) -> Self {
+        Self { kept: Arc::new(kept), new: Arc::new(new), ..self }
     }
 
     /// Begins.
@@ -98,7 +107,7 @@ impl Load {
             load: self.clone(),
             shared: Arc::clone(&shared),
             tally: Tally::default(),
-            kept: number.is_multiple_of(2).then(self.client),
+            kept: number.is_multiple_of(2).then(|| (self.kept)()),
         };
         let callers = (0..self.callers).map(|number| {
             let caller = caller(number);
@@ -182,11 +191,11 @@ impl Caller {
         let client = match &self.kept {
             Some(kept) => kept,
             None => {
-                new = (self.load.client)();
+                new = (self.load.new)();
                 &new
             }
         };
-        let answer = request.try_send_with(client);
+        let answer = client.send(request);
         let took = sent.elapsed();
         thread::sleep(self.load.pause);
         let wrong = match answer {
@@ -196,7 +205,7 @@ impl Caller {
                 return Some(answer);
             }
             Ok(answer) => format!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body)),
-            Err(error) => error.to_string(),
+            Err(error) => error,
         };
         let how = if self.kept.is_some() { "kept" } else { "new" };
         self.tally.failures.push((sent, format!("{how} connection, after {took:?}: {wrong}")));

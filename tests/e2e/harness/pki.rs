@@ -111,6 +111,17 @@ impl Authority {
 
     /// A connection by TLS on which this protocol is agreed upon.
     pub(crate) fn connect(&self, address: SocketAddr, protocol: &str) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut socket = TcpStream::connect(address).expect("something listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
+        let mut connection =
+            ClientConnection::new(self.config(protocol), ServerName::from(address.ip())).expect("a client");
+        connection.complete_io(&mut socket).expect("they agree");
+        assert_eq!(connection.alpn_protocol(), Some(protocol.as_bytes()));
+        StreamOwned::new(connection, socket)
+    }
+
+    /// How to speak TLS to those that this authority vouches for, and this protocol within.
+    pub(crate) fn config(&self, protocol: &str) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(self.certificate()).expect("it is a certificate"))
@@ -119,12 +130,7 @@ impl Authority {
         let builder = builder.with_safe_default_protocol_versions().expect("they are known");
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let mut socket = TcpStream::connect(address).expect("something listens");
-        socket.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
-        let mut connection = ClientConnection::new(Arc::new(config), ServerName::from(address.ip())).expect("a client");
-        connection.complete_io(&mut socket).expect("they agree");
-        assert_eq!(connection.alpn_protocol(), Some(protocol.as_bytes()));
-        StreamOwned::new(connection, socket)
+        Arc::new(config)
     }
 
     /// A handshake, and an answer to a request after it: only then has a server let a client in.

@@ -3,15 +3,21 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use socket2::{Domain, Socket, Type};
 
-use super::{PATIENCE, http::Request};
+use super::{
+    PATIENCE,
+    http::{Answer, Client, Request},
+};
 
 /// A connection.
-pub(crate) struct Raw {
-    stream: TcpStream,
+pub(crate) struct Raw<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
 }
 
@@ -21,6 +27,12 @@ pub(crate) struct RawAnswer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
+}
+
+/// A client of a socket in the file system, which keeps its connection until it is told not to.
+pub(crate) struct Local {
+    path: PathBuf,
+    kept: Mutex<Option<Raw<UnixStream>>>,
 }
 
 // === impl Raw ===
@@ -58,17 +70,6 @@ impl Raw {
         })
     }
 
-    /// Writes what it can: the other side may have left.
-    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.write_all(bytes.as_ref()).is_ok()
-    }
-
-    /// Writes a request as an HTTP client would.
-    pub(crate) fn request(&mut self, request: &Request) {
-        let (head, rest) = Self::halves(request);
-        self.write([head, rest].concat());
-    }
-
     /// The line with which a request begins, and the rest of it.
     pub(crate) fn halves(request: &Request) -> (Vec<u8>, Vec<u8>) {
         let (_, target) = request.url.split_once("://").expect("it is a URL");
@@ -82,6 +83,33 @@ impl Raw {
             head.push_str(&format!("Content-Length: {}\r\n", request.body.len()));
         }
         (line.into_bytes(), [head.as_bytes(), b"\r\n", &request.body].concat())
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn finish(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+impl Raw<UnixStream> {
+    /// By a socket in the file system.
+    pub(crate) fn connect_local(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("something listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
+        Self { stream, unread: Vec::new() }
+    }
+}
+
+impl<S: Read + Write> Raw<S> {
+    /// Writes what it can: the other side may have left.
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Writes a request as an HTTP client would.
+    pub(crate) fn request(&mut self, request: &Request) {
+        let (head, rest) = Raw::halves(request);
+        self.write([head, rest].concat());
     }
 
     /// An answer that says how long it is; `None` if the connection is closed without one.
@@ -126,11 +154,6 @@ impl Raw {
         self.unread.is_empty() && self.read_some() == 0
     }
 
-    /// Says that nothing more comes.
-    pub(crate) fn finish(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
-    }
-
     fn read_until(&mut self, end: impl Fn(&[u8]) -> Option<usize>) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = end(&self.unread) {
@@ -155,6 +178,37 @@ impl Raw {
             // A connection that is reset is closed too.
             Err(_) => 0,
         }
+    }
+}
+
+// === impl RawAnswer ===
+
+impl RawAnswer {
+    /// A header field.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+}
+
+// === impl Local ===
+
+impl Local {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, kept: Mutex::default() }
+    }
+}
+
+impl Client for Local {
+    fn send(&self, request: &Request) -> Result<Answer, String> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = kept.take().unwrap_or_else(|| Raw::connect_local(&self.path));
+        connection.request(request);
+        let answer = connection.read().ok_or("the connection is closed without an answer")?;
+        if answer.header("connection").is_none_or(|word| !word.eq_ignore_ascii_case("close")) {
+            *kept = Some(connection);
+        }
+        Ok(Answer { status: answer.status, headers: Vec::new(), body: answer.body.into_bytes() })
     }
 }
 

@@ -59,7 +59,8 @@ fn world_of(door: impl FnOnce(Socket) -> Door) -> World {
     let address = listener.local_addr().unwrap();
     let limits = Limits { max: 10, max_per_address: 10, header_timeout: QUICK, keepalive: QUICK, max_head: 1000 };
     let metrics = Arc::new(Metrics::new().unwrap());
-    let mut edge = Edge::new(Echo::default(), vec![door(socket)], limits, Arc::clone(&metrics));
+    let mut edge =
+        Edge::new(Echo::default(), vec![door(socket)], limits, Arc::clone(&metrics), watch::channel(false).1);
     let (closer, app) = (edge.closer(), Arc::clone(&edge.hall.app));
     let (over, shutdown) = watch::channel(false);
     thread::spawn(move || {
