@@ -1,10 +1,12 @@
 //! Another process of the program takes over from the one that runs, and nobody who calls notices.
 
 mod listeners;
+mod losses;
+mod manager;
 
 use std::{
     io::{Read, Write},
-    os::unix::net::{UnixDatagram, UnixStream},
+    os::unix::net::UnixStream,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -295,6 +297,13 @@ fn a_switch_that_nobody_can_keep_during_the_hand_over_is_refused_and_not_lost() 
 /// A process that nobody guards, which ends with this.
 struct Stray(u32);
 
+impl Stray {
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.0.to_string()]).status();
+        assert!(sent.is_ok_and(|sent| sent.success()), "SIG{name}");
+    }
+}
+
 impl Drop for Stray {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-s", "KILL", &self.0.to_string()]).status();
@@ -323,33 +332,4 @@ fn there_is_nothing_to_take_over_where_nothing_runs() {
     assert!(code == Some(1) && told.contains("start without --upgrade"), "{told}");
     let (code, _, told) = folder.run_to_the_end(&["run", "--upstream", "http://127.0.0.1:1/bank", "--upgrade"]);
     assert!(code == Some(2) && told.contains("--upgrade"), "{told}");
-}
-
-#[test]
-fn a_service_manager_is_told_what_the_process_does() {
-    let folder = Folder::new("", &[&Policy::of(Sdk::Rust.shared().address)]);
-    let manager = UnixDatagram::bind(folder.path("notify.sock")).expect("the folder can be written");
-    manager.set_read_timeout(Some(PATIENCE)).expect("it isn't zero");
-    let told = || {
-        let mut message = [0; 1024];
-        let length = manager.recv(&mut message).expect("it is told something");
-        String::from_utf8_lossy(&message[..length]).trim().to_owned()
-    };
-    let path = folder.path("notify.sock");
-    let mut gateway = folder.start_told(&RUN, &[("NOTIFY_SOCKET", path.to_str().expect("it is text"))]);
-    assert_eq!(told(), "READY=1");
-    gateway.process.signal("HUP");
-    let reloading = told();
-    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert_eq!(told(), "READY=1");
-    gateway.process.signal("USR2");
-    let first = told();
-    let heir = first.split_once("MAINPID=").and_then(|(_, number)| number.lines().next()?.parse().ok());
-    let heir = Stray(heir.unwrap_or_else(|| panic!("it is told the number: {first}")));
-    assert_eq!(gateway.process.exit().code(), Some(0), "{}", gateway.process.stderr());
-    // The new process speaks for itself; the old one is not the service any more, and doesn't say that it stops.
-    assert_eq!(told(), "READY=1");
-    gateway.platform().fetch(&Call::new());
-    assert!(Command::new("kill").args(["-s", "TERM", &heir.0.to_string()]).status().is_ok_and(|done| done.success()));
-    assert_eq!(told(), "STOPPING=1");
 }

@@ -26,11 +26,11 @@ use swaigate_core::{
     keys::MacKey,
     policy::{Policies, Secrets, Seed, compile_for_upstream_with},
 };
-use tokio::{sync::watch, time::interval};
+use tokio::time::interval;
 
 use self::{
     estate::Belongings,
-    handover::{Claimed, Inheritance, Phase},
+    handover::{Claimed, Inheritance},
     signals::Signals,
     successor::Successor,
 };
@@ -107,7 +107,7 @@ impl Gateway {
     /// is over, and the audit log is written.
     ///
     /// # Errors
-    /// If an address can't be bound or a file can't be opened.
+    /// If an address can't be bound or a file can't be opened; or if it ends in favour of a process that is gone.
     pub fn run(self) -> anyhow::Result<()> {
         let Gateway { settings, policies, seed, config, companions, is_upgrade } = self;
         let fronts = Fronts::new(&settings.listen)?;
@@ -143,14 +143,16 @@ impl Gateway {
         });
         // From here on the process before is the one that ends.
         let predecessor = claimed.map(Claimed::go).transpose()?.flatten();
-        let belongings = Belongings::new(Arc::clone(&app), closers, sockets, settings.state.path, predecessor)?;
-        let phases = if successor.is_some() { belongings.await_successor() } else { watch::channel(Phase::Serving).1 };
-        let signals = Signals { belongings: Arc::clone(&belongings), app, shutdown, bell, successor, phases };
+        let belongings = Belongings::new(Arc::clone(&app), closers, sockets, settings.state.path.clone(), predecessor)?;
+        if successor.is_some() {
+            belongings.await_successor();
+        }
+        let signals = Signals { belongings: Arc::clone(&belongings), app, shutdown, bell, successor };
         server.run(RunArgs { shutdown_signal: Box::new(signals) });
         writer.finish();
-        belongings.end();
+        let ended = belongings.end(&settings);
         tracing::info!("stopped");
-        Ok(())
+        ended
     }
 }
 

@@ -8,18 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
-use tokio::sync::watch;
+use anyhow::{Context, bail, ensure};
 
 use super::{
-    handover::{Estate, Late, Phase, Predecessor, Testator},
+    handover::{Estate, Late, Phase, Phases, Predecessor, Testator},
     systemd,
 };
 use crate::{
     app::{App, Follower},
-    audit::Audit,
+    audit::{self, Audit},
     clock,
     edge::Closer,
+    settings::Settings,
     state::Kept,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Belongings {
     predecessor: Option<Predecessor>,
     /// Where late records go.
     late: Mutex<Option<Late>>,
+    /// Who serves.
+    phases: Phases,
 }
 
 // === impl Belongings ===
@@ -62,21 +64,21 @@ impl Belongings {
             app.board.tell(Follower::new(move |json| before.in_force(json)));
         }
         let (sockets, late) = (Mutex::new(sockets), Mutex::default());
-        Ok(Arc::new(Self { app, doors, sockets, state, predecessor, late }))
+        Ok(Arc::new(Self { app, doors, sockets, state, predecessor, late, phases: Phases::new() }))
     }
 
-    /// Lets another process take over from now on, and says who serves. If that can't be, it is logged, and a restart does
-    /// instead.
-    pub(super) fn await_successor(self: &Arc<Self>) -> watch::Receiver<Phase> {
+    /// Lets another process take over from now on. If that can't be, it is logged, and a restart does instead.
+    pub(super) fn await_successor(self: &Arc<Self>) {
         let estate: Arc<dyn Estate> = Arc::<Self>::clone(self);
-        let started = Testator::at(&self.state, estate).and_then(|(testator, phases)| {
-            testator.start()?;
-            Ok(phases)
-        });
-        started.unwrap_or_else(|error| {
+        let testator = Testator::at(&self.state, estate, self.phases.clone());
+        if let Err(error) = testator.and_then(|testator| Ok(testator.start()?)) {
             tracing::warn!("another process can't take over from this one without a restart: {error:#}");
-            watch::channel(Phase::Serving).1
-        })
+        }
+    }
+
+    /// Who serves.
+    pub(super) fn phases(&self) -> &Phases {
+        &self.phases
     }
 
     /// Whether what the process before has under way may still be recorded here.
@@ -91,11 +93,37 @@ impl Belongings {
         }
     }
 
-    /// Says that all late records were sent.
-    pub(super) fn end(&self) {
-        if let Some(late) = self.late.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            late.end();
+    /// To be called when the audit log is closed here: says that all late records were sent. If the process that has taken
+    /// over is gone, what it hasn't recorded is recorded here.
+    ///
+    /// # Errors
+    /// If nobody serves, and nobody has told the other process to stop.
+    pub(super) fn end(&self, settings: &Settings) -> anyhow::Result<()> {
+        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Err(untaken)) = late.map(|late| late.end()) else { return Ok(()) };
+        if let Err(error) = self.record_at_last(settings, &untaken) {
+            tracing::error!(records = untaken.len(), "the last records are lost: {error:#}");
         }
+        if self.phases.now() == Phase::Over {
+            return Ok(());
+        }
+        // What a service manager takes for the service is gone; it starts another one because this one fails.
+        systemd::taken_back();
+        bail!(
+            "the process that had taken over is gone or hangs, and this one has ended what it had begun: nobody serves; \
+             start one"
+        )
+    }
+
+    fn record_at_last(&self, settings: &Settings, lines: &[Vec<u8>]) -> anyhow::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let open = || audit::open(&settings.audit, audit::chain_folder(settings), &self.app.metrics);
+        let (audit, writer) = patiently(open)?;
+        lines.iter().for_each(|line| record(&audit, line));
+        writer.finish();
+        Ok(())
     }
 
     /// Nobody is accepted any more, here or, through this process, anywhere.
@@ -105,12 +133,17 @@ impl Belongings {
     }
 
     fn open_state(&self) -> anyhow::Result<Kept> {
-        let give_up = Instant::now() + LET_GO;
-        loop {
-            match Kept::open(&self.state, clock::now()) {
-                Err(_) if Instant::now() < give_up => sleep(Duration::from_millis(20)),
-                opened => return opened,
-            }
+        patiently(|| Kept::open(&self.state, clock::now()))
+    }
+}
+
+/// Opens what a process that has died may still seem to have.
+fn patiently<T>(open: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let give_up = Instant::now() + LET_GO;
+    loop {
+        match open() {
+            Err(_) if Instant::now() < give_up => sleep(Duration::from_millis(20)),
+            opened => return opened,
         }
     }
 }
@@ -150,7 +183,7 @@ impl Estate for Belongings {
         }
         self.app.go_on();
         self.doors.iter().for_each(Closer::open);
-        tracing::warn!("this process serves again");
+        systemd::taken_back();
     }
 
     fn in_force(&self, json: &str) {

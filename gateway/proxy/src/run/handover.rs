@@ -17,6 +17,7 @@ mod late;
 mod link;
 mod new;
 mod old;
+mod phases;
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,8 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::{
     late::Late,
     new::{Claimed, Inheritance, Predecessor},
-    old::{Estate, Phase, Testator},
+    old::{Estate, Testator},
+    phases::{Phase, Phases},
 };
 
 /// The form of what the two say to each other. Another one is refused, and the old process goes on.

@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
     time::sleep,
 };
 
@@ -33,8 +32,6 @@ pub(super) struct Signals {
     pub(super) bell: Option<Bell>,
     /// None: there is no state that another process could take over.
     pub(super) successor: Option<Successor>,
-    /// Who serves.
-    pub(super) phases: watch::Receiver<Phase>,
 }
 
 #[async_trait]
@@ -53,7 +50,7 @@ impl ShutdownSignalWatch for Signals {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.hang_up(),
                 _ = upgrade.recv() => self.start_successor(),
-                () = self.reaches(Phase::Left) => if self.leave(&mut terminate).await {
+                () = self.belongings.phases().reaches(Phase::Left) => if self.leave(&mut terminate).await {
                     return ShutdownSignal::GracefulTerminate;
                 },
             }
@@ -89,27 +86,26 @@ impl Signals {
         }
     }
 
-    /// Ends when this phase is reached.
-    async fn reaches(&self, phase: Phase) {
-        let mut phases = self.phases.clone();
-        if phases.wait_for(|now| *now == phase).await.is_err() {
-            // Nobody hands over any more.
-            std::future::pending::<()>().await;
-        }
-    }
-
     /// Another process serves: what is under way here ends. Whether this process ends too, which it doesn't if it has to
     /// serve again.
     async fn leave(&self, terminate: &mut Signal) -> bool {
+        let phases = self.belongings.phases();
         tokio::select! {
             () = self.drain(self.shutdown.drain) => {
-                tracing::info!("all that was under way is answered");
-                true
+                if phases.may_end() {
+                    tracing::info!("all that was under way is answered");
+                    return true;
+                }
             }
-            () = self.reaches(Phase::Serving) => false,
+            () = phases.reaches(Phase::Serving) => return false,
             // The first one may be meant for all processes of a service, and what is asked for is being done.
-            () = async { terminate.recv().await; terminate.recv().await; } => true,
+            () = async { terminate.recv().await; terminate.recv().await; } => {
+                phases.end();
+                return true;
+            }
         }
+        phases.reaches(Phase::Serving).await;
+        false
     }
 
     /// Not ready first, so that load balancers turn away; then as long as requests are under way, or the time is over.

@@ -20,9 +20,14 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Another process is the service now. Only the one that was it until then is believed.
+/// Another process is the service now.
 pub(super) fn left_to(heir: u32) {
     tell(&[NotifyState::MainPid(heir), NotifyState::Ready]);
+}
+
+/// This process is the service, after all.
+pub(super) fn taken_back() {
+    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
 
 fn tell(states: &[NotifyState<'_>]) {

@@ -4,18 +4,30 @@ use std::{
     collections::VecDeque,
     io::{self, Write},
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use super::{FromOld, link::Link};
 
+/// How long the new process may take for the last lines.
+const LAST: Duration = Duration::from_secs(10);
+
 /// Where the lines of such records are written.
 #[derive(Debug, Clone)]
-pub(crate) struct Late(Arc<Mutex<Waiting>>);
+pub(crate) struct Late(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Rung when the new process has taken a line, or is gone.
+    news: Condvar,
+}
 
 #[derive(Debug)]
 struct Waiting {
     link: Link,
+    is_gone: bool,
     /// Whether the new process takes lines.
     is_released: bool,
     /// What nobody has taken. It is bounded: before it is released by the patience of [`super::old`], after that by what
@@ -32,13 +44,9 @@ struct Waiting {
 impl Late {
     /// To the process at the other end, once it is [released](Late::release).
     pub(super) fn over(link: Link) -> Self {
-        Self(Arc::new(Mutex::new(Waiting {
-            link,
-            is_released: false,
-            lines: VecDeque::new(),
-            sent: 0,
-            begun: Vec::new(),
-        })))
+        let waiting =
+            Waiting { link, is_gone: false, is_released: false, lines: VecDeque::new(), sent: 0, begun: Vec::new() };
+        Self(Arc::new(Shared { waiting: Mutex::new(waiting), news: Condvar::new() }))
     }
 
     /// The new process has the log: lines go there from now on, those first that have waited.
@@ -55,6 +63,13 @@ impl Late {
             waiting.sent -= 1;
             waiting.lines.pop_front();
         }
+        self.0.news.notify_all();
+    }
+
+    /// The new process takes no more.
+    pub(super) fn gone(&self) {
+        self.waiting().is_gone = true;
+        self.0.news.notify_all();
     }
 
     /// What nobody has taken. Nothing is sent after this, so nobody may write any more.
@@ -69,14 +84,21 @@ impl Late {
         self.waiting().link.send(&FromOld::Noted)
     }
 
-    /// Says that no line will come any more.
-    pub(crate) fn end(&self) {
-        // Whoever is gone needs not be told.
-        let _ = self.waiting().link.send(&FromOld::End);
+    /// Says that no line will come any more, when the new process has taken all that were sent, or some time later. If it
+    /// is gone, what it hasn't taken.
+    pub(crate) fn end(&self) -> Result<(), Vec<Vec<u8>>> {
+        let is_awaited = |waiting: &mut Waiting| !waiting.lines.is_empty() && !waiting.is_gone;
+        let waited = self.0.news.wait_timeout_while(self.waiting(), LAST, is_awaited);
+        let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !waiting.is_gone && waiting.link.send(&FromOld::End).is_ok() {
+            return Ok(());
+        }
+        drop(waiting);
+        Err(self.untaken())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,9 +16,8 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use tokio::sync::watch;
 
-use super::{FORM, FromNew, FromOld, late::Late, link::Link, meeting_place};
+use super::{FORM, FromNew, FromOld, late::Late, link::Link, meeting_place, phases::Phases};
 
 /// How long the new process may take to say what it is: it has loaded its files before.
 const GREETING: Duration = Duration::from_secs(10);
@@ -53,17 +52,6 @@ pub(crate) trait Estate: Send + Sync + 'static {
     fn left_to(&self, heir: u32);
 }
 
-/// Who serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// This process.
-    Serving,
-    /// Another one; this one ends when what it has under way is answered.
-    Left,
-    /// Another one, which was told to stop.
-    Over,
-}
-
 /// Waits for a new process at the meeting place.
 pub(crate) struct Testator {
     path: PathBuf,
@@ -71,7 +59,7 @@ pub(crate) struct Testator {
     /// Of the file that is the socket's name; nobody else's as long as it is listened on.
     inode: u64,
     estate: Arc<dyn Estate>,
-    phase: watch::Sender<Phase>,
+    phases: Phases,
 }
 
 // === impl Testator ===
@@ -82,12 +70,11 @@ impl Testator {
     ///
     /// # Errors
     /// If it can't be made, such as where its path has more than 107 bytes.
-    pub(crate) fn at(state: &Path, estate: Arc<dyn Estate>) -> anyhow::Result<(Self, watch::Receiver<Phase>)> {
+    pub(crate) fn at(state: &Path, estate: Arc<dyn Estate>, phases: Phases) -> anyhow::Result<Self> {
         let path = meeting_place(state);
         let bound = bind(&path).and_then(|listener| Ok((listener, inode(&path)?)));
         let (listener, inode) = bound.with_context(|| path.display().to_string())?;
-        let (phase, phases) = watch::channel(Phase::Serving);
-        Ok((Self { path, listener, inode, estate, phase }, phases))
+        Ok(Self { path, listener, inode, estate, phases })
     }
 
     /// Starts to wait, on a thread that ends with the process.
@@ -119,7 +106,7 @@ impl Testator {
         self.meet(self.listener.accept()?.0)
     }
 
-    /// Hands over. Returns when another process has served until its own orderly end.
+    /// Hands over. Returns when another process has served until its own orderly end, or this one ends before.
     fn meet(&self, stream: UnixStream) -> anyhow::Result<()> {
         let link = Link::over(stream)?;
         let FromNew::Hello { form, version } = link.receive(Some(GREETING))? else { bail!("it didn't say what it is") };
@@ -135,18 +122,24 @@ impl Testator {
         let late = Late::over(link.again()?);
         if let Err(error) = self.hand(&link, &late) {
             self.estate.take_back();
+            tracing::warn!("this process serves again");
             let _ = link.send(&FromOld::Refused(format!("{error:#}")));
             return Err(error);
         }
         // All of that before the process may end.
         self.estate.left_to(link.peer);
-        self.phase.send_replace(Phase::Left);
-        if let Err(error) = self.follow(&link, &late) {
+        self.phases.leave();
+        let error = self.follow(&link, &late);
+        late.gone();
+        if self.phases.is_returning() {
+            tracing::error!(process = link.peer, "the new process is gone; this one takes everything back");
             self.estate.take_back();
-            self.phase.send_replace(Phase::Serving);
-            return Err(error.context("the new process is gone"));
+            if self.phases.is_back() {
+                tracing::warn!("this process serves again");
+                return Err(error.context("the new process is gone"));
+            }
         }
-        self.phase.send_replace(Phase::Over);
+        // What it means that the new process is gone is found where this one ends.
         Ok(())
     }
 
@@ -169,19 +162,27 @@ impl Testator {
         Ok(())
     }
 
-    /// Until the other process says that it stops.
-    fn follow(&self, link: &Link, late: &Late) -> anyhow::Result<()> {
+    /// Until nothing more is heard of the other process, and why.
+    fn follow(&self, link: &Link, late: &Late) -> anyhow::Error {
         loop {
-            match link.receive(None)? {
-                FromNew::InForce(json) => {
-                    self.estate.in_force(&json);
-                    late.noted()?;
-                }
-                FromNew::Taken => late.taken(),
-                FromNew::Stopping => return Ok(()),
-                FromNew::Hello { .. } | FromNew::Ready | FromNew::Opened => bail!("it began again"),
+            let followed = link.receive(None).and_then(|said| self.heed(said, late));
+            if let Err(error) = followed {
+                return error;
             }
         }
+    }
+
+    fn heed(&self, said: FromNew, late: &Late) -> anyhow::Result<()> {
+        match said {
+            FromNew::InForce(json) => {
+                self.estate.in_force(&json);
+                late.noted()?;
+            }
+            FromNew::Taken => late.taken(),
+            FromNew::Stopping => self.phases.over(),
+            FromNew::Hello { .. } | FromNew::Ready | FromNew::Opened => bail!("it began again"),
+        }
+        Ok(())
     }
 }
 

@@ -13,8 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
-
 use super::{link::Link, *};
 
 /// Longer than anything here takes.
@@ -27,6 +25,8 @@ struct Property {
     late: Mutex<Option<Late>>,
     /// Why it can't be let go.
     stuck: Option<&'static str>,
+    /// Nothing is taken back while a test has this.
+    busy: Mutex<()>,
 }
 
 impl Property {
@@ -47,6 +47,7 @@ impl Estate for Property {
     }
 
     fn take_back(&self) {
+        let _not_yet = self.busy.lock().unwrap();
         let unsent = self.late.lock().unwrap().take().unwrap().untaken();
         let lines: Vec<_> = unsent.iter().map(|line| String::from_utf8_lossy(line).trim().to_owned()).collect();
         self.tell(["taken back", &lines.join(" ")].join(" ").trim());
@@ -65,7 +66,7 @@ struct Old {
     folder: tempfile::TempDir,
     property: Arc<Property>,
     told: Receiver<String>,
-    phases: watch::Receiver<Phase>,
+    phases: Phases,
 }
 
 impl Old {
@@ -76,11 +77,12 @@ impl Old {
     fn start_stuck(stuck: Option<&'static str>) -> Self {
         let (tell, told) = channel();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let property = Arc::new(Property { socket, told: Mutex::new(tell), late: Mutex::default(), stuck });
+        let (told_to, late, busy) = (Mutex::new(tell), Mutex::default(), Mutex::default());
+        let property = Arc::new(Property { socket, told: told_to, late, stuck, busy });
         let folder = tempfile::tempdir().unwrap();
         let estate: Arc<dyn Estate> = Arc::<Property>::clone(&property);
-        let (testator, phases) = Testator::at(folder.path(), estate).unwrap();
-        testator.start().unwrap();
+        let phases = Phases::new();
+        Testator::at(folder.path(), estate, phases.clone()).unwrap().start().unwrap();
         Self { folder, property, told, phases }
     }
 
@@ -99,13 +101,12 @@ impl Old {
     }
 
     fn phase(&self) -> Phase {
-        *self.phases.borrow()
+        self.phases.now()
     }
 
-    fn wait_for(&mut self, phase: Phase) {
-        let waiting = async { self.phases.wait_for(|now| *now == phase).await.map(|_| ()) };
+    fn wait_for(&self, phase: Phase) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, waiting).await }).unwrap().unwrap();
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, self.phases.reaches(phase)).await }).unwrap();
     }
 
     /// By a process that says what it likes.
@@ -116,7 +117,7 @@ impl Old {
 
 #[test]
 fn a_whole_hand_over_in_its_order() {
-    let mut old = Old::start();
+    let old = Old::start();
     let mut inheritance = old.ask().unwrap();
     let [socket] = <[OwnedFd; 1]>::try_from(inheritance.take_sockets()).unwrap();
     assert_eq!(old.phase(), Phase::Serving);
@@ -145,7 +146,7 @@ fn a_whole_hand_over_in_its_order() {
     for line in [r#"{"a":"ü"}"#, &long] {
         late.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
-    late.end();
+    late.end().unwrap();
     assert_eq!(lines.iter().collect::<Vec<_>>(), ["{}", r#"{"a":"ü"}"#, &long]);
 
     let begun = Instant::now();
@@ -160,7 +161,7 @@ fn a_whole_hand_over_in_its_order() {
 
 #[test]
 fn whatever_step_the_new_process_dies_at_the_old_one_goes_on_and_can_hand_over_later() {
-    let mut old = Old::start();
+    let old = Old::start();
     drop(old.raw());
     let link = old.raw();
     link.send(&FromNew::Hello { form: FORM, version: "x".to_owned() }).unwrap();
@@ -196,6 +197,51 @@ fn until_it_answers(old: &Old) {
         assert!(Instant::now() < give_up, "nobody is there");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whose new process serves.
+fn left() -> (Old, Predecessor) {
+    let old = Old::start();
+    let heir = old.ask().unwrap().claim().unwrap().go().unwrap().unwrap();
+    assert_eq!(old.next(), "let go");
+    assert!(old.next().starts_with("left to"));
+    old.wait_for(Phase::Left);
+    (old, heir)
+}
+
+#[test]
+fn who_takes_everything_back_does_not_end() {
+    let (old, heir) = left();
+    let busy = old.property.busy.lock().unwrap();
+    drop(heir);
+    old.wait_for(Phase::Returning);
+    assert!(!old.phases.may_end(), "what was under way may be answered just now");
+    drop(busy);
+    assert_eq!(old.next(), "taken back");
+    old.wait_for(Phase::Serving);
+    assert!(!old.phases.may_end());
+}
+
+#[test]
+fn who_ends_takes_nothing_back_and_knows_what_was_left_to_a_process_that_is_gone() {
+    let (old, heir) = left();
+    old.late().write_all(b"{\"n\":1}\n").unwrap();
+    assert!(old.phases.may_end());
+    drop(heir);
+    assert!(old.told.recv_timeout(Duration::from_millis(50)).is_err(), "nothing is taken back");
+    assert_eq!(old.phase(), Phase::Ending);
+    old.late().write_all(b"{\"n\":2}\n").unwrap();
+    assert_eq!(old.late().end(), Err(vec![b"{\"n\":1}\n".to_vec(), b"{\"n\":2}\n".to_vec()]));
+
+    // Who is told to end at once doesn't wait for what it takes back.
+    let (old, heir) = left();
+    let busy = old.property.busy.lock().unwrap();
+    drop(heir);
+    old.wait_for(Phase::Returning);
+    old.phases.end();
+    drop(busy);
+    assert_eq!(old.next(), "taken back");
+    assert_eq!(old.phase(), Phase::Ending);
 }
 
 #[test]
