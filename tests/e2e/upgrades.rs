@@ -302,6 +302,12 @@ impl Stray {
         let sent = Command::new("kill").args(["-s", name, &self.0.to_string()]).status();
         assert!(sent.is_ok_and(|sent| sent.success()), "SIG{name}");
     }
+
+    fn kill(self) {
+        self.signal("KILL");
+        // Its number may be another's soon.
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for Stray {

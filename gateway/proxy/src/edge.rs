@@ -8,6 +8,7 @@
 mod accept;
 mod permits;
 mod proxied;
+mod pulse;
 mod sockets;
 mod transport;
 
@@ -34,16 +35,20 @@ use pingora_core::{
 use pingora_proxy::HttpProxy;
 use rustls::ServerConfig;
 use tokio::{
+    runtime::Handle,
     sync::watch,
     task::JoinSet,
     time::{Instant, Sleep, sleep, timeout},
 };
 
-pub use self::sockets::{Inherited, Socket};
 use self::{
     accept::{Asked, Client, Listener},
     permits::{Full, Permit, Permits},
     transport::{Transport, Wire},
+};
+pub use self::{
+    pulse::Pulse,
+    sockets::{Inherited, Socket},
 };
 use crate::{
     connection::{Connection, Patience},
@@ -90,6 +95,7 @@ pub struct Edge<A> {
     doors: Vec<Door>,
     hall: Arc<Hall<A>>,
     closing: Arc<watch::Sender<Doors>>,
+    pulse: Pulse,
     name: &'static str,
     threads: Option<usize>,
 }
@@ -152,7 +158,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         let permits = Permits::new(limits.max, limits.max_per_address);
         let hall = Hall { app: Arc::new(app), limits, permits, metrics, draining, warned: Mutex::default() };
         let hall = Arc::new(hall);
-        Self { doors, hall, closing: Arc::new(watch::Sender::new(Doors::Open)), name: "gateway", threads: None }
+        let closing = Arc::new(watch::Sender::new(Doors::Open));
+        Self { doors, hall, closing, pulse: Pulse::default(), name: "gateway", threads: None }
     }
 
     /// The same under another name, on so many threads and not on as many as the settings say.
@@ -165,11 +172,17 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
     pub fn closer(&self) -> Closer {
         Closer(Arc::clone(&self.closing))
     }
+
+    /// What tells whether it does anything.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> Service for Edge<A> {
     async fn start_service(&mut self, _inherited: Option<ListenFds>, mut shutdown: ShutdownWatch, _per_socket: usize) {
+        self.pulse.begins_in(Handle::current());
         let mut open = JoinSet::new();
         for door in mem::take(&mut self.doors) {
             match Listener::new(door) {

@@ -5,6 +5,7 @@ mod handover;
 mod signals;
 mod successor;
 mod systemd;
+mod watchdog;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -33,13 +34,14 @@ use self::{
     handover::{Claimed, Inheritance},
     signals::Signals,
     successor::Successor,
+    watchdog::Watchdog,
 };
 use crate::{
     admin::Admin,
     app::{App, Board, Parts},
     audit::{self, Audit},
     clock,
-    edge::{self, Closer, Door, Edge, Inherited, Limits, Socket},
+    edge::{self, Closer, Door, Edge, Inherited, Limits, Pulse, Socket},
     gate::Gate,
     keys,
     metrics::Metrics,
@@ -137,7 +139,7 @@ impl Gateway {
         });
         let bell = reloader.transpose().context("the thread that reloads can't be started")?;
         let admin = Admin::new(Arc::clone(&app), operator.tokens, bell.clone());
-        let (mut server, closers) = server(&settings, &app, admin, doors)?;
+        let (mut server, closers, pulses) = server(&settings, &app, admin, doors)?;
         companions.into_iter().for_each(|companion| {
             server.add_boxed_service(companion);
         });
@@ -147,6 +149,8 @@ impl Gateway {
         if successor.is_some() {
             belongings.await_successor();
         }
+        let watchdog = Watchdog::asked_for(pulses, belongings.phases().clone()).map(Watchdog::start);
+        watchdog.transpose().context("the thread that tells the service manager of itself can't be started")?;
         let signals = Signals { belongings: Arc::clone(&belongings), app, shutdown, bell, successor };
         server.run(RunArgs { shutdown_signal: Box::new(signals) });
         writer.finish();
@@ -298,8 +302,13 @@ fn announce(settings: &Settings, policies: &Policies, seed: &Seed) {
     }
 }
 
-/// The server, and what closes its doors.
-fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> anyhow::Result<(Server, Vec<Closer>)> {
+/// The server, what closes its doors, and what tells whether there is anybody behind them.
+fn server(
+    settings: &Settings,
+    app: &Arc<App>,
+    admin: Admin,
+    doors: Doors,
+) -> anyhow::Result<(Server, Vec<Closer>, Vec<Pulse>)> {
     let conf = ServerConf {
         threads: settings.threads,
         // The drain is ours (see `Signals`); Pingora sleeps through its own, whatever is under way.
@@ -323,7 +332,7 @@ fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> an
     // Who looks after the gateway comes in also when the platform's connections are used up, and isn't counted among them.
     let metrics = Arc::new(Metrics::new()?);
     let admin = Edge::new(HttpServer::new_app(admin), doors.admin, ADMIN_LIMITS, metrics, app.draining());
-    let closers = vec![public.closer(), admin.closer()];
+    let (closers, pulses) = (vec![public.closer(), admin.closer()], vec![public.pulse(), admin.pulse()]);
     server.add_service(public);
     server.add_service(admin.aside("admin", 1));
 
@@ -335,7 +344,7 @@ fn server(settings: &Settings, app: &Arc<App>, admin: Admin, doors: Doors) -> an
     let mut checks = pingora_core::services::background::background_service("health checks", checks);
     checks.threads = Some(1);
     server.add_service(checks);
-    Ok((server, closers))
+    Ok((server, closers, pulses))
 }
 
 fn limits(settings: &Settings) -> Limits {

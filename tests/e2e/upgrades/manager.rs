@@ -92,3 +92,53 @@ fn a_service_manager_is_told_which_process_is_left() {
     assert_eq!(manager.hear(), back, "the old one is the service that fails");
     assert_eq!(gateway.process.exit().code(), Some(1), "{}", gateway.process.stderr());
 }
+
+/// Becomes the program, as a service whose manager wants signs of life.
+const WATCHED: &str = r#"export NOTIFY_SOCKET="$PWD/notify.sock" WATCHDOG_USEC=200000 WATCHDOG_PID=$$; exec "$@""#;
+
+#[test]
+fn a_service_manager_hears_signs_of_life_of_the_process_that_serves() {
+    let folder = Folder::new("", &[&Policy::of(Sdk::Rust.shared().address)]);
+    let manager = Manager::of(&folder);
+    let mut gateway = folder.start_by(&["sh", "-c", WATCHED, "sh"]);
+    let old = gateway.process.id();
+    let alive = |process: u32| (process, "WATCHDOG=1".to_owned());
+    let next = |wanted: &dyn Fn(&str) -> bool| {
+        std::iter::repeat_with(|| manager.hear()).find(|(_, said)| wanted(said)).expect("it goes on for ever")
+    };
+    for _ in 0..5 {
+        assert_eq!(next(&|said| said == "WATCHDOG=1"), alive(old));
+    }
+    // As long as somebody may ask the old process, it is there, and not the one that is watched.
+    let kept = kept_connection(&gateway);
+    gateway.process.signal("USR2");
+    let heir = Stray(number_in(&next(&|said| said.starts_with("MAINPID=")).1));
+    assert_eq!(next(&|said| said == "READY=1"), (heir.0, "READY=1".to_owned()));
+    for _ in 0..5 {
+        assert_eq!(next(&|said| said == "WATCHDOG=1"), alive(heir.0));
+    }
+    assert!(gateway.process.ended().is_none());
+    // It says that of itself also when it has to serve again.
+    heir.kill();
+    assert_eq!(next(&|said| said.starts_with("MAINPID=")), (old, format!("MAINPID={old}\nREADY=1")));
+    assert_eq!(next(&|said| said == "WATCHDOG=1"), alive(old));
+    drop(kept);
+    gateway.process.signal("USR2");
+    let heir = Stray(number_in(&next(&|said| said.starts_with("MAINPID=")).1));
+    assert_eq!(gateway.process.exit().code(), Some(0), "{}", gateway.process.stderr());
+    while manager.hear() != alive(heir.0) {}
+}
+
+#[test]
+fn signs_of_life_that_another_process_is_asked_for_are_not_given() {
+    let folder = Folder::new("", &[&Policy::of(Sdk::Rust.shared().address)]);
+    let (manager, path) = (Manager::of(&folder), folder.path("notify.sock"));
+    let told =
+        [("NOTIFY_SOCKET", path.to_str().expect("it is text")), ("WATCHDOG_USEC", "1000"), ("WATCHDOG_PID", "1")];
+    let mut gateway = folder.start_told(&RUN, &told);
+    let own = gateway.process.id();
+    gateway.platform().fetch(&Call::new());
+    gateway.process.signal("TERM");
+    assert_eq!(gateway.process.exit().code(), Some(0), "{}", gateway.process.stderr());
+    assert_eq!([manager.hear(), manager.hear()], [(own, "READY=1".to_owned()), (own, "STOPPING=1".to_owned())]);
+}

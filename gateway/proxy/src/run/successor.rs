@@ -36,7 +36,10 @@ impl Successor {
     /// # Errors
     /// If it can't be started.
     pub(super) fn start(&self) -> io::Result<()> {
-        let mut child = Command::new(&self.program).args(&self.arguments).stdin(Stdio::null()).spawn()?;
+        let mut command = Command::new(&self.program);
+        // It names this process, and the new one is asked for signs of life as well (sd_watchdog_enabled(3)).
+        command.args(&self.arguments).env_remove("WATCHDOG_PID").stdin(Stdio::null());
+        let mut child = command.spawn()?;
         tracing::info!(process = child.id(), program = %self.program.display(), "a new process was started to take over");
         thread::Builder::new().name("successor".to_owned()).spawn(move || {
             let process = child.id();

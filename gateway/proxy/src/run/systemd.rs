@@ -30,6 +30,11 @@ pub(super) fn taken_back() {
     tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
 
+/// Requests are served.
+pub(super) fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager can't be told");

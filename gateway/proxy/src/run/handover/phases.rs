@@ -43,17 +43,17 @@ impl Phases {
     }
 
     /// Another process serves.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.0.send_replace(Phase::Left);
     }
 
     /// Whether this process takes everything back, since the other one is gone. It doesn't if it ends.
-    pub(super) fn is_returning(&self) -> bool {
+    pub(crate) fn is_returning(&self) -> bool {
         self.go(Phase::Returning, &[Phase::Left])
     }
 
     /// Whether it serves again. It doesn't if it was ended meanwhile.
-    pub(super) fn is_back(&self) -> bool {
+    pub(crate) fn is_back(&self) -> bool {
         self.go(Phase::Serving, &[Phase::Returning])
     }
 
