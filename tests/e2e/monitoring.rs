@@ -138,7 +138,10 @@ fn each_alert_is_explained_and_held_to_its_threshold() {
         .concat();
     for (name, rule) in alerts() {
         assert!(page.contains(&format!("| `{name}` |")), "deploy/prometheus/README.md lacks {name}");
-        assert!(tests.contains(&format!("alertname=\"{name}\", alertstate=\"firing\"")), "tests/monitoring lacks {name}");
+        assert!(
+            tests.contains(&format!("alertname=\"{name}\", alertstate=\"firing\"")),
+            "tests/monitoring lacks {name}"
+        );
         let severity = rule["labels"]["severity"].as_str();
         assert!(matches!(severity, Some("critical" | "warning")), "{name}: {severity:?}");
         let runbook = format!("deploy/OPERATING.md#{}", name.to_lowercase());

@@ -265,6 +265,32 @@ fn a_bad_file_changes_nothing_and_a_good_one_does() {
 }
 
 #[test]
+fn a_mistake_in_a_policy_holds_back_no_renewed_certificate() {
+    let authority = Authority::new();
+    let folder = folder(&authority, &[("one", LOCAL), ("two", LOCAL)], ONE, "");
+    let gateway = folder.start(&RUN);
+    let here = gateway.folder.root.path();
+    let shown = || authority.greet(gateway.listen(), Asking::default()).expect("there is an answer").certificate;
+    let ends = || gateway.metric_of("swaigate_certificate_expiry_timestamp_seconds{file=\"one.crt\"}");
+    let first_end = ends();
+    gateway.folder.write_policy("bank", "agent: [");
+    gateway.wait_for_reloads("refused", 1);
+    authority.issue_for(here, "one", LOCAL, "9");
+    until("the new one is shown", || (shown() == certificate(here, "one")).then_some(()));
+    until("its end is told", || (ends() > first_end + 86_400.0).then_some(()));
+    let answer = platform(&gateway).fetch_request("", &Call::new()).send_with(&authority.client(None));
+    assert_eq!(answer.status, 200, "the policy of before is in force: {}", answer.text());
+
+    // Other settings are not in force as long as the policy isn't, and nor is what they name.
+    let refused = gateway.reloads("refused");
+    listen(&gateway.folder, "certificate: two.crt, private_key: two.key", "");
+    gateway.wait_for_reloads("refused", refused + 1);
+    assert!(shown() == certificate(here, "one"));
+    gateway.folder.write_policy("bank", &policy().yaml());
+    until("the other is shown", || (shown() == certificate(here, "two")).then_some(()));
+}
+
+#[test]
 fn whom_a_listener_lets_in_can_be_changed() {
     let (servers, clients) = (Authority::new(), Authority::new());
     let folder = folder(&servers, &[("one", LOCAL)], ONE, "");

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
@@ -21,7 +22,7 @@ use crate::{
     app::App,
     clock, keys,
     metrics::Metrics,
-    settings::{self, Listener, LoadedPolicies, Settings},
+    settings::{self, CertificateFile, Listener, LoadedPolicies, Settings},
     tls::{Fronts, Next},
 };
 
@@ -73,8 +74,12 @@ fn load_policies(settings: &mut Settings, seed: &Seed) -> anyhow::Result<Policie
 
 /// Shows until when certificates are good, and whose are not looked at.
 pub fn show_certificates(metrics: &Metrics, settings: &Settings, policies: &Policies) {
-    metrics.files.certificates(settings.certificates.iter().map(|file| (file.path.as_path(), file.ends)));
+    show_ends(metrics, &settings.certificates);
     metrics.files.unverified_upstreams(policies);
+}
+
+fn show_ends(metrics: &Metrics, files: &[CertificateFile]) {
+    metrics.files.certificates(files.iter().map(|file| (file.path.as_path(), file.ends)));
 }
 
 /// The set of these agents under these settings.
@@ -146,6 +151,15 @@ pub struct Reloader {
     seed: Seed,
     fronts: Fronts,
     watched: Watched,
+    loaded: Loaded,
+}
+
+/// What was read last, of what is in force.
+#[derive(Default)]
+struct Loaded {
+    /// The text of `gateway.yaml`.
+    config: Option<Vec<u8>>,
+    certificates: Vec<CertificateFile>,
 }
 
 /// The names of files with certificates and keys. Their folders are watched, and of what happens there, what happens to
@@ -157,14 +171,15 @@ type Watched = Arc<Mutex<BTreeSet<OsString>>>;
 impl Reloader {
     /// For a gateway that runs with these settings.
     pub fn new(app: Arc<App>, config: PathBuf, in_force: Settings, seed: Seed, fronts: Fronts) -> Self {
-        Self { app, config, in_force, seed, fronts, watched: Watched::default() }
+        let loaded = Loaded { config: fs::read(&config).ok(), certificates: in_force.certificates.clone() };
+        Self { app, config, in_force, seed, fronts, watched: Watched::default(), loaded }
     }
 
     /// Starts to watch. The bell is for those who want it loaded now. What is done `after` each time is the caller's.
     ///
     /// # Errors
     /// If the thread can't be started. If files can't be watched, that is logged, and SIGHUP still works.
-    pub fn start(self, after: fn()) -> std::io::Result<Bell> {
+    pub fn start(mut self, after: fn()) -> std::io::Result<Bell> {
         let (wake, woken) = mpsc::sync_channel(MAX_WAKES);
         let bell = Bell(wake);
         let mut watcher = self.watch(bell.clone());
@@ -228,8 +243,9 @@ impl Reloader {
     }
 
     /// What is in force then, and for how many agents; or why nothing new is.
-    fn reload(&self) -> Result<(Settings, usize), String> {
-        match self.load_what_may_change() {
+    fn reload(&mut self) -> Result<(Settings, usize), String> {
+        let config = fs::read(&self.config).ok();
+        match self.load_what_may_change(config.as_deref()) {
             Ok((settings, policies, next)) => {
                 let agents = policies.agents().len();
                 let policies = Arc::new(policies.with_schemas_of(&self.app.policies.load()));
@@ -238,6 +254,7 @@ impl Reloader {
                 next.take_over();
                 let after = self.app.policies.load();
                 show_certificates(&self.app.metrics, &settings, &after);
+                self.loaded = Loaded { config, certificates: settings.certificates.clone() };
                 self.app.metrics.agents.keep(&before, &after);
                 self.app.metrics.agents.expect(&after);
                 self.app.health.keep_agents(&after);
@@ -261,15 +278,34 @@ impl Reloader {
     }
 
     /// Policies, keys, certificates and the public URL; the rest stays as it was at start.
-    fn load_what_may_change(&self) -> anyhow::Result<(Settings, Policies, Next)> {
+    /// `config` is the text of `gateway.yaml`.
+    fn load_what_may_change(&mut self, config: Option<&[u8]>) -> anyhow::Result<(Settings, Policies, Next)> {
         let new = settings::load(&self.config).map_err(|mistakes| told(&mistakes))?;
         self.say_what_needs_a_restart(&new);
         let old = &self.in_force;
         let mut settings =
             Settings { policies: old.policies.clone(), state: old.state.clone(), bodies: old.bodies, ..new };
         let next = self.fronts.next(&settings.listen)?;
-        let policies = load_policies(&mut settings, &self.seed)?;
-        Ok((settings, policies, next))
+        match load_policies(&mut settings, &self.seed) {
+            Ok(policies) => Ok((settings, policies, next)),
+            Err(error) => {
+                if config.is_some() && config == self.loaded.config.as_deref() {
+                    self.renew(next, settings.certificates);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A mistake in a policy holds back no certificate that was renewed meanwhile: the settings that name it are in force.
+    fn renew(&mut self, next: Next, renewed: Vec<CertificateFile>) {
+        next.take_over();
+        for file in &mut self.loaded.certificates {
+            if let Some(renewed) = renewed.iter().find(|renewed| renewed.path == file.path) {
+                file.clone_from(renewed);
+            }
+        }
+        show_ends(&self.app.metrics, &self.loaded.certificates);
     }
 
     fn say_what_needs_a_restart(&self, new: &Settings) {
