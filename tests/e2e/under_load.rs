@@ -34,7 +34,7 @@ fn reloads_lose_no_request_and_no_count() {
     };
     let gateway = limited(0).start();
     let caller = Call::new();
-    let (tally, (passed, reloads)) = Load::on(gateway.platform()).callers(6).during(|_| {
+    let (tally, (passed, reloads)) = Load::on(gateway.platform()).callers(6).at_half_capacity().during(|_| {
         let give_up = Instant::now() + seconds();
         let (mut passed, mut reloads, mut last) = (0, 0, String::new());
         while Instant::now() < give_up || reloads < 2 * ALLOWED as u64 {

@@ -55,7 +55,7 @@ fn upgrades_under_load_lose_no_request_no_switch_and_no_record() {
     let agent = Sdk::Python.start();
     let mut gateway = Policy::of(agent.address).start();
     let mut switched = Vec::new();
-    let (tally, upgrades) = Load::on(gateway.platform()).during(|load| {
+    let (tally, upgrades) = Load::on(gateway.platform()).at_half_capacity().during(|load| {
         let give_up = Instant::now() + seconds();
         let mut upgrades = 0;
         while Instant::now() < give_up || upgrades < 2 {

@@ -25,6 +25,9 @@ use super::{
 /// How many functions are called in one call.
 const FUNCTIONS: usize = 6;
 
+/// For how long it is tried how much can be done.
+const CALIBRATION: Duration = Duration::from_secs(3);
+
 /// How many failures are told.
 const TOLD: usize = 10;
 
@@ -33,11 +36,20 @@ const TOLD: usize = 10;
 pub(crate) struct Load {
     platform: Platform,
     callers: usize,
-    pause: Duration,
+    rest: Rest,
     /// What makes the client of a caller who keeps its connection.
     kept: MakeClient,
     /// And what makes one for a single request.
     new: MakeClient,
+}
+
+/// How long a caller waits before the next request.
+#[derive(Debug, Clone, Copy)]
+enum Rest {
+    /// So long after an answer.
+    Pause(Duration),
+    /// Until so much time has passed since the last request was sent.
+    Beat(Duration),
 }
 
 type MakeClient = Arc<dyn Fn() -> Box<dyn Client> + Send + Sync>;
@@ -79,7 +91,8 @@ impl Load {
     /// Four callers of the bank, who pause for a moment after each request.
     pub(crate) fn on(platform: Platform) -> Self {
         let by_http: MakeClient = Arc::new(|| Box::new(client()));
-        Self { platform, callers: 4, pause: Duration::from_millis(5), kept: Arc::clone(&by_http), new: by_http }
+        let rest = Rest::Pause(Duration::from_millis(5));
+        Self { platform, callers: 4, rest, kept: Arc::clone(&by_http), new: by_http }
     }
 
     pub(crate) fn callers(self, callers: usize) -> Self {
@@ -88,7 +101,22 @@ impl Load {
 
     /// How long each caller waits after an answer.
     pub(crate) fn pause(self, pause: Duration) -> Self {
-        Self { pause, ..self }
+        Self { rest: Rest::Pause(pause), ..self }
+    }
+
+    /// Half of what gateway, agent and callers manage together on this machine, which is tried first.
+    pub(crate) fn at_half_capacity(self) -> Self {
+        let (tally, took) = self.clone().pause(Duration::ZERO).during(|_| {
+            let started = Instant::now();
+            thread::sleep(CALIBRATION);
+            started.elapsed()
+        });
+        tally.is_flawless();
+        let answered = u32::try_from(tally.latencies.len()).expect("there is not so much time");
+        let callers = u32::try_from(self.callers).expect("they are few");
+        let beat = 2 * callers * took / answered;
+        eprintln!("{callers} callers, a request each {beat:?}: half of {answered} in {took:?}");
+        Self { rest: Rest::Beat(beat), ..self }
     }
 
     /// With other clients: of callers who keep their connection, and for single requests.
@@ -197,7 +225,10 @@ impl Caller {
         };
         let answer = client.send(request);
         let took = sent.elapsed();
-        thread::sleep(self.load.pause);
+        thread::sleep(match self.load.rest {
+            Rest::Pause(pause) => pause,
+            Rest::Beat(beat) => beat.saturating_sub(took),
+        });
         let wrong = match answer {
             Ok(answer) if answer.status == 200 && is_right(&answer) => {
                 self.tally.latencies.push(took);
